@@ -1,0 +1,143 @@
+"""The only conversions: quantities with units in, plain numbers in one canonical unit out.
+
+| dimension      | canonical unit, the suffix of names | written in YAML as        |
+| -------------- | ----------------------------------- | ------------------------- |
+| time           | `_ns`                               | "350 ns", "2.4 us", "18 ps" |
+| size           | `_bytes` (an integer)               | "141 GB", "2 KiB"         |
+| width          | `_bits` (an integer)                | "64 bit"                  |
+| bandwidth      | `_bytes_per_ns` (1 is 1 GB/s)       | "32 GB/s", "4.8 TB/s"     |
+| pin rate       | `_gbps` (gigabit per second and pin)| "6.4 Gbps", "6.4 GT/s"    |
+| frequency      | `_ghz`                              | "1.98 GHz", "700 MHz"     |
+| compute rate   | `_tflops`                           | "989.4 TFLOPS"            |
+| energy         | `_pj`                               | "0.72 pJ", "1.1 nJ"       |
+| energy per bit | `_pj_per_bit`                       | "3.5 pJ/bit"              |
+| power          | `_mw` (1 mW is 1 pJ/ns)             | "350 W", "52 mW"          |
+| voltage        | `_v`                                | "1.35 V"                  |
+| current        | `_ma`                               | "71 mA"                   |
+| cycles         | `_ck` (an integer)                  | "36 ck"                   |
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bankwidth.errors import SpecError
+
+_DECIMAL: Final = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BINARY: Final = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+
+
+def _scaled(unit: str, prefixes: dict[str, float], canonical: float) -> dict[str, float]:
+    return {prefix + unit: factor / canonical for prefix, factor in prefixes.items()}
+
+
+# dimension -> {unit: factor to the canonical unit}; the first unit is the one shown in messages.
+UNITS: Final[dict[str, dict[str, float]]] = {
+    "time": {"ns": 1.0, "ps": 1e-3, "us": 1e3, "ms": 1e6, "s": 1e9},
+    "size": _scaled("B", _DECIMAL | _BINARY, 1.0),
+    "width": {"bit": 1.0, "bits": 1.0, "b": 1.0, "B": 8.0},
+    "bandwidth": _scaled("B/s", _DECIMAL | _BINARY, 1e9) | {"B/ns": 1.0},
+    "pin rate": {"Gbps": 1.0, "Mbps": 1e-3, "Gb/s": 1.0, "Mb/s": 1e-3, "GT/s": 1.0, "MT/s": 1e-3},
+    "frequency": {"GHz": 1.0, "MHz": 1e-3, "kHz": 1e-6, "Hz": 1e-9},
+    "compute rate": {"TFLOPS": 1.0, "GFLOPS": 1e-3, "PFLOPS": 1e3, "TOPS": 1.0, "GOPS": 1e-3},
+    "energy": {"pJ": 1.0, "fJ": 1e-3, "nJ": 1e3, "uJ": 1e6, "mJ": 1e9, "J": 1e12},
+    "energy per bit": {"pJ/bit": 1.0, "fJ/bit": 1e-3, "pJ/B": 0.125, "nJ/B": 125.0},
+    "power": {"mW": 1.0, "uW": 1e-3, "W": 1e3, "kW": 1e6},
+    "voltage": {"V": 1.0, "mV": 1e-3},
+    "current": {"mA": 1.0, "uA": 1e-3, "A": 1e3},
+    "cycles": {"ck": 1.0},
+}
+EXAMPLES: Final[dict[str, str]] = {
+    "time": "350 ns",
+    "size": "16 KiB",
+    "width": "64 bit",
+    "bandwidth": "32 GB/s",
+    "pin rate": "6.4 Gbps",
+    "frequency": "1.98 GHz",
+    "compute rate": "989.4 TFLOPS",
+    "energy": "0.72 pJ",
+    "energy per bit": "3.5 pJ/bit",
+    "power": "350 W",
+    "voltage": "1.1 V",
+    "current": "71 mA",
+    "cycles": "36 ck",
+}
+INTEGER_DIMENSIONS: Final = frozenset({"size", "width", "cycles"})
+_QUANTITY: Final = re.compile(r"\s*([+-]?[0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(\S.*?)?\s*")
+
+
+def _dimensions_of(unit: str) -> list[str]:
+    return [name for name, units in UNITS.items() if unit in units]
+
+
+def _unit_error(text: str, unit: str, dimension: str) -> SpecError:
+    allowed = ", ".join(UNITS[dimension])
+    other = _dimensions_of(unit)
+    if other:
+        return SpecError(f"{text!r}: {unit} is a {other[0]}, need a {dimension} ({allowed})")
+    return SpecError(f"{text!r}: unknown unit {unit!r}, a {dimension} is written in {allowed}")
+
+
+def parse_quantity(text: object, dimension: str) -> float:
+    """Value of a quantity like `"6.4 Gbps"` in the dimension's canonical unit.
+
+    Raises SpecError when the unit is missing, unknown or of another dimension, or the number is
+    not a number.
+    """
+    example = EXAMPLES[dimension]
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise SpecError(f"{text!r} is no {dimension}, write e.g. {example!r}")
+    match = _QUANTITY.fullmatch(str(text))
+    if match is None:
+        raise SpecError(f"{text!r} is no {dimension}, write e.g. {example!r}")
+    number, unit = match.groups()
+    if unit is None:
+        raise SpecError(f"{text!r}: unit missing, write e.g. {example!r}")
+    if unit not in UNITS[dimension]:
+        raise _unit_error(str(text), unit, dimension)
+    return float(number.replace("_", "")) * UNITS[dimension][unit]
+
+
+def ns_to_ps(time_ns: float) -> int:
+    """Time in whole picoseconds, rounded to nearest: the clock of the system."""
+    return round(time_ns * 1000.0)
+
+
+def ps_to_ns(time_ps: int) -> float:
+    """Time in ns from whole picoseconds."""
+    return time_ps / 1000.0
+
+
+def ns_to_ck(time_ns: float, tck_ps: int) -> int:
+    """Cycles of a clock of period `tck_ps` that cover `time_ns`, rounded up (JEDEC's rule).
+
+    A part in ten thousand of a cycle is forgiven, so that 14.0 ns at 1.0 ns is 14 and not 15.
+    """
+    exact = time_ns * 1000.0 / tck_ps
+    floor = int(exact)
+    return floor if exact - floor < 1e-4 else floor + 1
+
+
+def format_bytes(size_bytes: float) -> str:
+    """`13.5 GB` and the like: three digits, decimal prefixes."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.3g} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
+def format_time(time_ns: float) -> str:
+    """`3.64 ms` and the like: four digits."""
+    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
+        if time_ns >= factor:
+            return f"{time_ns / factor:.4g} {unit}"
+    return f"{time_ns:.4g} ns"
+
+
+def format_energy(energy_pj: float) -> str:
+    """`0.84 J` and the like: four digits."""
+    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
+        if energy_pj >= factor:
+            return f"{energy_pj / factor:.4g} {unit}"
+    return f"{energy_pj:.4g} pJ"
