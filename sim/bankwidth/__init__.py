@@ -1,3 +1,87 @@
-"""Bankwidth: cycle-level simulation of memory-centric hardware for transformer inference."""
+"""Bankwidth: cycle-level simulation of memory-centric hardware for transformer inference.
+
+>>> import bankwidth as bw
+>>> arch = bw.load_arch("h200")
+>>> workload = bw.load_workload("llama-2-7b")
+>>> result = bw.simulate(arch, bw.make_trace(workload, phase="decode", context=2048))
+>>> result.summary.to_pandas()
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bankwidth.errors import (
+        BankwidthError,
+        MappingError,
+        OutputError,
+        SimulationError,
+        SpecError,
+        TraceError,
+        UserError,
+    )
+    from bankwidth.operators import Trace, make_trace, read_trace, write_trace
+    from bankwidth.report import write_run
+    from bankwidth.results import Result, Table
+    from bankwidth.simulate import simulate
+    from bankwidth.spec import MachineSpec, WorkloadSpec, load_workload
+    from bankwidth.spec import load_machine as load_arch
+    from bankwidth.validate import compare, run_ops
+
+# name -> (module, attribute): imported when first used, so that `import bankwidth` is instant.
+_LAZY = {
+    **dict.fromkeys(
+        (
+            *("BankwidthError", "MappingError", "OutputError", "SimulationError"),
+            *("SpecError", "TraceError", "UserError"),
+        ),
+        "bankwidth.errors",
+    ),
+    **dict.fromkeys(("Trace", "make_trace", "read_trace", "write_trace"), "bankwidth.operators"),
+    **dict.fromkeys(("Result", "Table"), "bankwidth.results"),
+    **dict.fromkeys(("MachineSpec", "WorkloadSpec", "load_workload"), "bankwidth.spec"),
+    **dict.fromkeys(("compare", "run_ops"), "bankwidth.validate"),
+    "load_arch": "bankwidth.spec",
+    "simulate": "bankwidth.simulate",
+    "write_run": "bankwidth.report",
+}
+_RENAMED = {"load_arch": "load_machine"}
+
+__all__ = [
+    "BankwidthError",
+    "MachineSpec",
+    "MappingError",
+    "OutputError",
+    "Result",
+    "SimulationError",
+    "SpecError",
+    "Table",
+    "Trace",
+    "TraceError",
+    "UserError",
+    "WorkloadSpec",
+    "__version__",
+    "compare",
+    "load_arch",
+    "load_workload",
+    "make_trace",
+    "read_trace",
+    "run_ops",
+    "simulate",
+    "write_run",
+    "write_trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bankwidth' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Final
 
 from bankwidth.errors import SpecError
@@ -64,7 +65,28 @@ EXAMPLES: Final[dict[str, str]] = {
     "cycles": "36 ck",
 }
 INTEGER_DIMENSIONS: Final = frozenset({"size", "width", "cycles"})
-_QUANTITY: Final = re.compile(r"\s*([+-]?[0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(\S.*?)?\s*")
+_ARTICLES: Final = {"energy": "an", "energy per bit": "an"}
+# At most three digits of exponent: 1e999999999 must not become an integer of a billion digits.
+_QUANTITY: Final = re.compile(
+    r"\s*([+-]?[0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]{1,3})?)\s*([^\W\d].*?)?\s*"  # a unit starts with a letter
+)
+_MAX_LENGTH: Final = 100
+
+
+def article(dimension: str) -> str:
+    """`a time`, `an energy`."""
+    return f"{_ARTICLES.get(dimension, 'a')} {dimension}"
+
+
+def is_quantity(text: str) -> bool:
+    """Whether a text is a number with a unit of any dimension."""
+    match = _QUANTITY.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    return match is not None and bool(_dimensions_of(_ascii(match.group(2) or "")))
+
+
+def _ascii(unit: str) -> str:
+    """Both Unicode letters for micro mean u."""
+    return unit.replace("\N{MICRO SIGN}", "u").replace("\N{GREEK SMALL LETTER MU}", "u")
 
 
 def _dimensions_of(unit: str) -> list[str]:
@@ -75,8 +97,13 @@ def _unit_error(text: str, unit: str, dimension: str) -> SpecError:
     allowed = ", ".join(UNITS[dimension])
     other = _dimensions_of(unit)
     if other:
-        return SpecError(f"{text!r}: {unit} is a {other[0]}, need a {dimension} ({allowed})")
-    return SpecError(f"{text!r}: unknown unit {unit!r}, a {dimension} is written in {allowed}")
+        need = f"{unit} is {article(other[0])}, need {article(dimension)}"
+        return SpecError(f"{text!r}: {need} ({allowed})")
+    close = [known for known in UNITS[dimension] if known.lower() == unit.lower()]
+    hint = f", did you mean {close[0]!r}?" if close else ""
+    return SpecError(
+        f"{text!r}: unknown unit {unit!r}, {article(dimension)} is written in {allowed}{hint}"
+    )
 
 
 def parse_quantity(text: object, dimension: str) -> float:
@@ -85,18 +112,39 @@ def parse_quantity(text: object, dimension: str) -> float:
     Raises SpecError when the unit is missing, unknown or of another dimension, or the number is
     not a number.
     """
-    example = EXAMPLES[dimension]
+    need = f"write e.g. {EXAMPLES[dimension]!r}"
     if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise SpecError(f"{text!r} is no {dimension}, write e.g. {example!r}")
-    match = _QUANTITY.fullmatch(str(text))
+        raise SpecError(f"{_shown(text)} is not {article(dimension)}, {need}")
+    match = _QUANTITY.fullmatch(str(text)) if len(str(text)) <= _MAX_LENGTH else None
     if match is None:
-        raise SpecError(f"{text!r} is no {dimension}, write e.g. {example!r}")
+        raise SpecError(f"{_shown(text)} is not {article(dimension)}, {need}")
     number, unit = match.groups()
     if unit is None:
-        raise SpecError(f"{text!r}: unit missing, write e.g. {example!r}")
+        raise SpecError(f"{text!r}: unit missing, {need}")
+    unit = _ascii(unit)
     if unit not in UNITS[dimension]:
         raise _unit_error(str(text), unit, dimension)
-    return float(number.replace("_", "")) * UNITS[dimension][unit]
+    return _canonical(number, UNITS[dimension][unit], text)
+
+
+def _canonical(number: str, factor: float, text: object) -> float:
+    """The product, rounded once: a float product would turn "4.35 GB" into 4349999999.9999995."""
+    try:
+        return float(Fraction(number.replace("_", "")) * Fraction(repr(factor)))
+    except OverflowError:
+        raise SpecError(f"{text!r}: the number is too large") from None
+
+
+def _shown(value: object) -> str:
+    match value:
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case None:
+            return "nothing"
+    shown = repr(value)
+    return shown if len(shown) <= _MAX_LENGTH else shown[:_MAX_LENGTH] + "..."
 
 
 def ns_to_ps(time_ns: float) -> int:

@@ -1,1 +1,61 @@
-"""operators"""
+"""Operators, the layer graphs of model families, and the trace format.
+
+Reading order: `base`, one of the operator files, `trace`, `graph`, `make`; then `trace_file` and
+`table` for what is read from files.
+"""
+
+from bankwidth.operators.attention import Attention
+from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
+from bankwidth.operators.dtypes import DTYPE_BITS, canonical_dtype, packed_bytes
+from bankwidth.operators.families import FAMILIES, model_shape
+from bankwidth.operators.kinds import KINDS
+from bankwidth.operators.make import PHASES, Workload, make_trace
+from bankwidth.operators.matmul import Matmul
+from bankwidth.operators.model import AttentionShape, LayerShape, MlpShape, ModelShape
+from bankwidth.operators.movement import Collective, Embedding, KvAppend
+from bankwidth.operators.table import TableRow, operator_from_row, read_table
+from bankwidth.operators.tensor import Tensor
+from bankwidth.operators.trace import Block, Step, Trace
+from bankwidth.operators.trace_file import read_trace, write_trace
+from bankwidth.operators.vector import Elementwise, Norm, Rope, Softmax
+from bankwidth.operators.weights import kv_bytes, parameter_count, weight_tensors
+
+__all__ = [
+    "DTYPE_BITS",
+    "FAMILIES",
+    "KINDS",
+    "OUTSIDE",
+    "PHASES",
+    "PREVIOUS",
+    "Attention",
+    "AttentionShape",
+    "Block",
+    "Collective",
+    "Elementwise",
+    "Embedding",
+    "KvAppend",
+    "LayerShape",
+    "Matmul",
+    "MlpShape",
+    "ModelShape",
+    "Norm",
+    "Operator",
+    "Rope",
+    "Softmax",
+    "Step",
+    "TableRow",
+    "Tensor",
+    "Trace",
+    "Workload",
+    "canonical_dtype",
+    "kv_bytes",
+    "make_trace",
+    "model_shape",
+    "operator_from_row",
+    "packed_bytes",
+    "parameter_count",
+    "read_table",
+    "read_trace",
+    "weight_tensors",
+    "write_trace",
+]

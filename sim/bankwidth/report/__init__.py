@@ -1,1 +1,1 @@
-"""report"""
+"""Readers of results: terminal, page, figures, timeline and the files of a run."""

@@ -1,1 +1,63 @@
-"""spec"""
+"""Descriptions of machines, devices and workloads: strict YAML in, frozen models out.
+
+Reading order: base (quantities), the models (gpu, asic, pim, dram, links, mapping, machine), load
+(the way in), then tree, provenance, compose and explain, which make its messages exact.
+"""
+
+from bankwidth.spec.asic import AsicEnergySpec, AsicSpec, OpsSpec
+from bankwidth.spec.base import DeviceSpec, Spec
+from bankwidth.spec.device import DEVICES, AnyDeviceSpec, EngineSpec, MemorySpec
+from bankwidth.spec.dram import DramSpec
+from bankwidth.spec.dtypes import DTYPES
+from bankwidth.spec.files import find, shipped_names
+from bankwidth.spec.gpu import GpuEnergySpec, GpuSpec, TileSpec
+from bankwidth.spec.links import LinkSpec
+from bankwidth.spec.load import (
+    check_file,
+    load_device,
+    load_machine,
+    load_workload,
+    sources_of,
+)
+from bankwidth.spec.machine import MachineSpec
+from bankwidth.spec.mapping import OPERATOR_KINDS, ROLES, MappingSpec
+from bankwidth.spec.pim import PimSpec
+from bankwidth.spec.problems import Problem
+from bankwidth.spec.schema import SCHEMA_KINDS, json_schema
+from bankwidth.spec.version import SCHEMA_VERSION
+from bankwidth.spec.workload import WorkloadSpec
+
+__all__ = [
+    "DEVICES",
+    "DTYPES",
+    "OPERATOR_KINDS",
+    "ROLES",
+    "SCHEMA_KINDS",
+    "SCHEMA_VERSION",
+    "AnyDeviceSpec",
+    "AsicEnergySpec",
+    "AsicSpec",
+    "DeviceSpec",
+    "DramSpec",
+    "EngineSpec",
+    "GpuEnergySpec",
+    "GpuSpec",
+    "LinkSpec",
+    "MachineSpec",
+    "MappingSpec",
+    "MemorySpec",
+    "OpsSpec",
+    "PimSpec",
+    "Problem",
+    "Spec",
+    "TileSpec",
+    "WorkloadSpec",
+    "check_file",
+    "find",
+    "json_schema",
+    "load_device",
+    "load_machine",
+    "load_workload",
+    "shipped_names",
+    "sources_of",
+]

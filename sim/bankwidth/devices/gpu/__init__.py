@@ -1,1 +1,1 @@
-"""gpu"""
+"""GPUs: kernels as waves of thread blocks on bare numbers; nothing here knows of operators."""

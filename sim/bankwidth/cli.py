@@ -1,0 +1,342 @@
+"""The commands. Each is thin: read, call the package, print. Data on stdout, the rest on stderr.
+
+Heavy modules are imported inside the commands, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bankwidth.operators import Trace
+    from bankwidth.results import Result
+    from bankwidth.system.run import Progress
+
+app = typer.Typer(
+    name="bankwidth",
+    help="Cycle-level simulation of memory-centric hardware for transformer inference.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+trace_app = typer.Typer(help="Operator traces: make one from a model, look at one.",
+                        no_args_is_help=True)  # fmt: skip
+app.add_typer(trace_app, name="trace")
+
+Arch = Annotated[str, typer.Argument(help="A machine: shipped name or path of a YAML file.")]
+Workload = Annotated[
+    str,
+    typer.Argument(
+        help="A model: shipped name, YAML file, Hugging Face config.json, or a trace (.jsonl[.gz])."
+    ),
+]
+Phase = Annotated[
+    str,
+    typer.Option(
+        help="decode: one token per sequence; prefill: the prompt; generate: both.",
+    ),
+]
+Batch = Annotated[int, typer.Option(help="Sequences processed together.")]
+Context = Annotated[
+    int, typer.Option(help="Tokens a decode step attends to, the new one included.")
+]
+Prompt = Annotated[
+    int | None, typer.Option(help="Prompt tokens for prefill and generate (default: --context).")
+]
+Output = Annotated[int, typer.Option(help="Decode steps after the prompt, for generate.")]
+WeightDtype = Annotated[str, typer.Option(help="Of the weights: bf16, fp16, fp8, int8, int4, ...")]
+ActivationDtype = Annotated[str, typer.Option(help="Of what operators hand to each other.")]
+KvDtype = Annotated[str, typer.Option(help="Of the KV cache.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
+NoSkip = Annotated[
+    bool, typer.Option("--no-skip", help="Simulate repeating traffic period by period.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier run.")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        from bankwidth import __version__
+
+        typer.echo(f"bankwidth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Cycle-level simulation of memory-centric hardware for transformer inference."""
+
+
+@app.command()
+def run(
+    arch: Arch,
+    workload: Workload,
+    phase: Phase = "decode",
+    batch: Batch = 1,
+    context: Context = 1024,
+    prompt: Prompt = None,
+    output: Output = 1,
+    weight_dtype: WeightDtype = "bf16",
+    activation_dtype: ActivationDtype = "bf16",
+    kv_dtype: KvDtype = "bf16",
+    out: Annotated[Path | None, typer.Option(help="Write tables, timeline and report here.")] = None,
+    force: Force = False,
+    no_skip: NoSkip = False,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a model on a machine and say where the time and the energy went."""
+    from bankwidth.report import check_target, print_result, write_run
+    from bankwidth.simulate import simulate
+    from bankwidth.spec import load_machine
+
+    if out is not None:
+        check_target(out, force=force)
+    machine = load_machine(arch)
+    trace = _trace_of(
+        workload,
+        phase=phase,
+        batch=batch,
+        context=context,
+        prompt=prompt,
+        output=output,
+        weight_dtype=weight_dtype,
+        activation_dtype=activation_dtype,
+        kv_dtype=kv_dtype,
+    )
+    _prepare()
+    with _progress(f"{trace.model} on {machine.name}") as progress:
+        result = simulate(machine, trace, skip=not no_skip, progress=progress)
+    if out is not None:
+        write_run(result, out, force=force)
+        _say(f"wrote {out}/report.html and the tables beside it")
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        print_result(result, _console())
+
+
+@app.command()
+def ops(
+    arch: Arch,
+    table: Annotated[Path, typer.Argument(help="CSV of operators (gzip allowed).")],
+    as_json: AsJson = False,
+) -> None:
+    """Simulate each row of an operator table on its own: latency, bound and energy."""
+    from bankwidth.report import print_table
+    from bankwidth.spec import load_machine
+    from bankwidth.validate import run_ops
+
+    _prepare()
+    machine = load_machine(arch)
+    with _progress(f"{table.name} on {machine.name}") as progress:
+        result = run_ops(machine, table, progress=progress)
+    if as_json:
+        _print_json(result.rows())
+    else:
+        print_table(result, _console())
+
+
+@app.command()
+def compare(
+    arch: Arch,
+    measured: Annotated[Path, typer.Argument(help="CSV of measured operators (gzip allowed).")],
+    worst: Annotated[int, typer.Option(help="How many of the worst rows to show.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate each measured row and give the error per operator family, and the worst rows."""
+    from bankwidth.report import print_comparison
+    from bankwidth.spec import load_machine
+    from bankwidth.validate import compare as compare_table
+
+    _prepare()
+    machine = load_machine(arch)
+    with _progress(f"{measured.name} on {machine.name}") as progress:
+        comparison = compare_table(machine, measured, worst=worst, progress=progress)
+    if as_json:
+        _print_json(comparison.to_json())
+    else:
+        print_comparison(comparison.to_json(), _console())
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Machine, device or workload YAML files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check YAML files and list every mistake with its line, what is allowed and a suggestion."""
+    from bankwidth.errors import SpecError
+    from bankwidth.spec import check_file
+
+    problems = [(file, problem) for file in files for problem in check_file(file)]
+    if as_json:
+        _print_json([{"file": str(file), "problem": str(problem)} for file, problem in problems])
+    if problems:
+        raise SpecError("\n".join(str(problem) for _, problem in problems))
+    if not as_json:
+        typer.echo(f"{len(files)} file{'s' if len(files) > 1 else ''} in order")
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(help="machine, workload, or a device kind.")] = "machine",
+) -> None:
+    """Print the JSON schema of a kind of YAML file, for editors."""
+    from bankwidth.spec import json_schema
+
+    _print_json(json_schema(kind))
+
+
+@app.command(name="list")
+def list_presets(as_json: AsJson = False) -> None:
+    """List the shipped machines, devices and workloads."""
+    from bankwidth.presets import list_presets as presets
+    from bankwidth.report import print_presets
+
+    found = presets()
+    if as_json:
+        _print_json(found)
+    else:
+        print_presets(found, _console())
+
+
+@trace_app.command("make")
+def trace_make(
+    workload: Workload,
+    file: Annotated[Path, typer.Argument(help="Trace to write: .jsonl or .jsonl.gz.")],
+    phase: Phase = "decode",
+    batch: Batch = 1,
+    context: Context = 1024,
+    prompt: Prompt = None,
+    output: Output = 1,
+    weight_dtype: WeightDtype = "bf16",
+    activation_dtype: ActivationDtype = "bf16",
+    kv_dtype: KvDtype = "bf16",
+    force: Force = False,
+) -> None:
+    """Write the operator trace of a model."""
+    from bankwidth.errors import OutputError
+    from bankwidth.operators import write_trace
+
+    if file.exists() and not force:
+        raise OutputError(f"{file} exists; --force overwrites it")
+    trace = _trace_of(
+        workload,
+        phase=phase,
+        batch=batch,
+        context=context,
+        prompt=prompt,
+        output=output,
+        weight_dtype=weight_dtype,
+        activation_dtype=activation_dtype,
+        kv_dtype=kv_dtype,
+    )
+    write_trace(trace, file)
+    _say(f"wrote {trace.num_steps} operators in {len(trace.blocks)} blocks to {file}")
+
+
+@trace_app.command("show")
+def trace_show(
+    file: Annotated[Path, typer.Argument(help="A trace: .jsonl or .jsonl.gz.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the blocks and operators of a trace."""
+    from bankwidth.operators import read_trace
+    from bankwidth.report import print_trace
+
+    summary = _trace_summary(read_trace(file))
+    if as_json:
+        _print_json(summary)
+    else:
+        print_trace(summary, _console())
+
+
+def _trace_summary(trace: Trace) -> dict[str, Any]:
+    return {
+        "model": trace.model,
+        "phase": trace.phase,
+        "batch": trace.batch,
+        "context": trace.context,
+        "dtypes": dict(trace.dtypes),
+        "weight_bytes": trace.weight_bytes,
+        "kv_bytes": trace.kv_bytes,
+        "activation_bytes": trace.activation_bytes,
+        "operators": [
+            {
+                "block": block.name,
+                "repeat": block.repeat,
+                "name": op.name,
+                "kind": op.kind,
+                "flops": op.flops,
+                "read_bytes": op.read_bytes,
+                "write_bytes": op.write_bytes,
+            }
+            for block in trace.blocks
+            for op in block.operators
+        ],
+    }
+
+
+def _trace_of(workload: str, **options: Any) -> Trace:
+    """A trace file as it is, or a model's trace with the options given."""
+    from bankwidth.operators import make_trace, read_trace
+    from bankwidth.spec import load_workload
+
+    if workload.endswith((".jsonl", ".jsonl.gz")):
+        return read_trace(workload)
+    return make_trace(load_workload(workload), **options)
+
+
+def _prepare() -> None:
+    from bankwidth.kernel_cache import prepare
+
+    prepare(_say)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _print_json(data: Any) -> None:
+    json.dump(data, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+class _progress:
+    """A progress bar on stderr when that is a terminal; nothing otherwise."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress | None:
+        if not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(self._title, total=None)
+        self._bar.start()
+        return self._update
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _update(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)

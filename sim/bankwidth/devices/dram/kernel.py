@@ -1,0 +1,1054 @@
+"""The engine of one DRAM channel: queues, scheduling, timing, refresh, and the frontends that feed it.
+
+One file, and longer than others, because numba's cache does not see edits in other kernel files.
+
+A channel is one `int64` array `m`: settings first, then state. Its layout are the names below; the
+settings are filled in by `pack.py`. Between events nothing changes, so the engine jumps to the next
+tick at which anything can. What makes that exact and cheap:
+
+* A ready clock is kept per command and bank (rules of the bank) and per command and bank group (rules
+  of all levels above); it only ever grows, when a command is issued.
+* Requests of a queue that can win are, per bank, the oldest that hits the open row, the oldest that
+  conflicts, or the oldest of a closed bank: the candidates of three classes (column, activate,
+  precharge). Per queue and class a lower bound of the ticks at which a candidate is ready tells
+  whether a scan is needed at all.
+* Sends happen after the tick they follow, before the next one (`clk` of a send is the tick before).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Int64s = NDArray[np.int64]
+
+# ---------------------------------------------------------------------------- commands and classes
+ACT, ACT2, PREPB, PREAB, CAS_RD, CAS_WR, RD, WR, RDA, WRA, REFAB, REFPB = range(12)
+COMMANDS = 12
+COLUMN, ACTIVATE, PRECHARGE = range(3)  # classes of candidates
+CLASSES = 3
+EVERY_CLASS = 7  # bit mask
+ONE_BUS, TWO_BUSES, HALF_CLOCK, SPLIT_ACTIVATE = range(4)
+NO_REFRESH, ALL_BANK, PER_BANK, PER_BANK_PAIRS = range(4)
+CLOSED, ACTIVATING = -1, -2  # in place of an open row
+READ, WRITE, MAINTENANCE = 0, 1, -1
+FOREVER = 1 << 60
+LONG_AGO = -(1 << 40)
+FNV_OFFSET = np.uint64(14695981039346656037)
+FNV_PRIME = np.uint64(1099511628211)
+
+# ---------------------------------------------------------------------------- sizes
+BANKS = 128
+GROUPS = 64
+SCOPES = 8
+QUEUE_SLOTS = 64
+SLOTS = 2 * QUEUE_SLOTS + BANKS
+PRIORITY_SLOTS = 1024
+LEVELS = 5  # channel to bank
+VECTOR = LEVELS + 2
+LEVEL_WORDS = 5
+ROW_WORDS = 6
+ROWS_MAX = 192
+HISTORY_WORDS = 512
+STREAMS = 32
+STREAM_WORDS = 24
+DONE_MAX = 64
+LOG_WORDS = 12
+
+# ---------------------------------------------------------------------------- layout: settings
+(
+    KIND, NUM_BANKS, GROUP_SHIFT, NUM_SCOPES, SCOPE_BANK_SHIFT, SCOPE_GROUP_SHIFT, READ_LATENCY,
+    ROW_HIT_FIRST, CAP, REFRESH, REFI, REFRESH_BANK_GAP, SET_SHIFT, NUM_PSEUDO, NUM_SETS,
+    READ_SLOTS, WRITE_SLOTS, HIGH, LOW, AAD, WCK_READ, WCK_WRITE, PSEUDO_SHIFT, HASHING, LOG_MAX,
+    OFFSET_BITS, COLUMN_LOW_MASK, COLUMN_HIGH_SHIFT, COLUMN_HIGH_MASK, COLUMN_HIGH_AT,
+    ROW_SHIFT, ROW_MASK, ROW_XOR_SHIFT, ROW_XOR_MASK, NUM_LEVELS, CHANNEL, REFRESH_TO_ACT,
+    COLUMN_LOW_SHIFT, RATE,
+) = range(39)  # fmt: skip
+LEVEL_AT = 40  # per level: address shift, mask, place in the bank number, xor shift, xor mask
+COMMAND_ID_AT = LEVEL_AT + LEVELS * LEVEL_WORDS  # the standard's number of each command
+ROW_START_AT = COMMAND_ID_AT + COMMANDS  # first row of each preceding command, and the end
+ROWS_AT = ROW_START_AT + COMMANDS + 1
+SETTINGS = ROWS_AT + ROWS_MAX * ROW_WORDS
+# kinds of rows: what is raised
+ROW_BANK, ROW_GROUPS, ROW_SCOPES, ROW_SIBLINGS, ROW_WINDOW = range(5)
+
+# ---------------------------------------------------------------------------- layout: state
+# scalars
+S0 = SETTINGS
+(
+    CLK, WRITE_MODE, NEXT_SEQ, NUM_FREE, NUM_ACTIVE, NUM_PRIORITY, REFRESH_NEXT, REFRESH_BANK,
+    REFRESH_SET, PAIR_PSEUDO, CAP_BOUND, ACTIVE_BOUND, RISE_PSEUDO, RISE_BANK, RISE_EDGE,
+    OWNER, DEADLINE, CAS_SLOT, CAS_FROM, WCK_UNTIL, LAST_READ_DONE, REFRESH_HOLD,
+    PICK_FROM, PICK_SLOT, PICK_CLASS, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
+    NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW,
+) = range(S0, S0 + 35)  # fmt: skip
+# counters: what a run adds up; nothing of the future depends on them
+N0 = S0 + 40
+(
+    HITS, MISSES, CONFLICTS, FORWARDED, COALESCED, READ_LATENCY_SUM, NUM_COMMANDS, LAST_COMMAND,
+    HASH, BUSY, REFRESH_BLOCKED, SKIPPED, READS_IN, WRITES_IN, SKIPPED_PERIODS,
+) = range(N0, N0 + 15)  # fmt: skip
+COUNT_AT = N0 + 16
+COUNTERS_END = COUNT_AT + COMMANDS
+# arrays
+QUEUE_LEN_AT = COUNTERS_END  # [queue]
+BOUND_AT = QUEUE_LEN_AT + 2  # [queue, class]
+READY_BANK_AT = BOUND_AT + 2 * CLASSES  # [command, bank]
+READY_GROUP_AT = READY_BANK_AT + COMMANDS * BANKS  # [command, group]
+READY_SCOPE_AT = READY_GROUP_AT + COMMANDS * GROUPS  # [PREAB or REFAB, scope]
+HISTORY_AT = READY_SCOPE_AT + 2 * SCOPES
+OPEN_ROW_AT = HISTORY_AT + HISTORY_WORDS  # [bank]
+NUM_ACTIVE_AT = OPEN_ROW_AT + BANKS  # [bank] requests in the active buffer
+SCOPE_OPEN_AT = NUM_ACTIVE_AT + BANKS  # [scope] banks that are not closed
+SCOPE_ACTIVE_AT = SCOPE_OPEN_AT + SCOPES  # [scope] requests in the active buffer
+CAP_COUNT_AT = SCOPE_ACTIVE_AT + SCOPES  # [bank]
+CAP_SENT_AT = CAP_COUNT_AT + BANKS  # [bank] a precharge waits in the priority queue
+SET_COUNT_AT = CAP_SENT_AT + BANKS  # [pseudo-channel, stack id] of paired refreshes
+SET_ALLOWED_AT = SET_COUNT_AT + 16
+HEAD_AT = SET_ALLOWED_AT + 16  # [queue, bank] oldest request
+TAIL_AT = HEAD_AT + 2 * BANKS
+HIT_AT = TAIL_AT + 2 * BANKS  # [queue, bank] oldest request of the open row
+CONFLICT_AT = HIT_AT + 2 * BANKS  # [queue, bank] oldest request of another row
+CANDIDATE_AT = CONFLICT_AT + 2 * BANKS  # [queue, class, bank] slot or -1
+KEY_AT = CANDIDATE_AT + 2 * CLASSES * BANKS  # [queue, class, bank] sequence number
+PLACE_AT = KEY_AT + 2 * CLASSES * BANKS  # [queue, class, bank] place in the list
+LIST_AT = PLACE_AT + 2 * CLASSES * BANKS  # [queue, class, place] bank
+LIST_LEN_AT = LIST_AT + 2 * CLASSES * BANKS  # [queue, class]
+SLOT_BANK_AT = LIST_LEN_AT + 2 * CLASSES  # requests, [slot]
+SLOT_ROW_AT = SLOT_BANK_AT + SLOTS
+SLOT_COLUMN_AT = SLOT_ROW_AT + SLOTS
+SLOT_ADDRESS_AT = SLOT_COLUMN_AT + SLOTS
+SLOT_ARRIVAL_AT = SLOT_ADDRESS_AT + SLOTS
+SLOT_SEQ_AT = SLOT_ARRIVAL_AT + SLOTS
+SLOT_TAG_AT = SLOT_SEQ_AT + SLOTS
+SLOT_WRITE_AT = SLOT_TAG_AT + SLOTS
+SLOT_BEGUN_AT = SLOT_WRITE_AT + SLOTS  # hit, miss or conflict has been counted
+SLOT_NEXT_AT = SLOT_BEGUN_AT + SLOTS
+SLOT_BEFORE_AT = SLOT_NEXT_AT + SLOTS
+FREE_AT = SLOT_BEFORE_AT + SLOTS
+ACTIVE_AT = FREE_AT + SLOTS  # [place] slots in the order of their activates
+PRIORITY_COMMAND_AT = ACTIVE_AT + SLOTS  # [place]
+PRIORITY_TARGET_AT = PRIORITY_COMMAND_AT + PRIORITY_SLOTS  # [place] bank, or scope of an all-bank
+STREAM_AT = PRIORITY_TARGET_AT + PRIORITY_SLOTS  # [stream, word]
+DONE_AT = STREAM_AT + STREAMS * STREAM_WORDS  # [place] tag, tick: completions not yet fetched
+LOG_AT = DONE_AT + 2 * DONE_MAX
+STATE_END = LOG_AT  # the log itself, LOG_MAX * LOG_WORDS long, comes last
+
+# words of a stream
+(
+    ST_STATE, ST_ADDRESS, ST_WRITE, ST_INTERVAL, ST_DUE, ST_SENT, ST_TOTAL, ST_DONE, ST_DONE_AT,
+    ST_BLOCKED, ST_BASE, ST_C0, ST_C1, ST_C2, ST_S0, ST_S1, ST_S2, ST_I0, ST_I1, ST_I2,
+) = range(20)  # fmt: skip
+ST_FREE, ST_RUNNING = 0, 1
+DUE_ONE = 65536  # one tick in the fixed-point clock of arrivals
+
+
+# ---------------------------------------------------------------------------- ready clocks
+@njit(cache=True)
+def ready_at(m: Int64s, command: int, bank: int) -> int:
+    """First tick at which `command` to `bank` satisfies every rule."""
+    own = m[READY_BANK_AT + command * BANKS + bank]
+    above = m[READY_GROUP_AT + command * GROUPS + (bank >> m[GROUP_SHIFT])]
+    return max(own, above)
+
+
+@njit(cache=True)
+def push_history(m: Int64s, at: int, window: int, t: int) -> int:
+    """Adds an issue, and returns the `window`-th most recent one, this one included."""
+    for i in range(window - 1, 0, -1):
+        m[at + i] = m[at + i - 1]
+    m[at] = t
+    return m[at + window - 1]
+
+
+@njit(cache=True)
+def raise_range(m: Int64s, first: int, count: int, ready: int) -> None:
+    """Ready clocks of neighbours: no earlier than `ready`."""
+    for i in range(first, first + count):
+        m[i] = max(m[i], ready)
+
+
+@njit(cache=True)
+def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
+    """Raises what a command to one bank makes wait."""
+    group = bank >> m[GROUP_SHIFT]
+    for i in range(m[ROW_START_AT + command], m[ROW_START_AT + command + 1]):
+        row = ROWS_AT + i * ROW_WORDS
+        kind, at, shift = m[row], m[row + 1], m[row + 3]
+        ready = t + m[row + 2]
+        if kind == ROW_BANK:
+            m[at + bank] = max(m[at + bank], ready)
+        elif kind == ROW_GROUPS:
+            raise_range(m, at + ((group >> shift) << shift), 1 << shift, ready)
+        elif kind == ROW_SCOPES:
+            scope = bank >> m[SCOPE_BANK_SHIFT]
+            raise_range(m, at + ((scope >> shift) << shift), 1 << shift, ready)
+        elif kind == ROW_SIBLINGS:
+            above = m[row + 4]
+            own, first = (group >> shift) << shift, (group >> above) << above
+            raise_range(m, at + first, own - first, ready)
+            after = own + (1 << shift)
+            raise_range(m, at + after, first + (1 << above) - after, ready)
+        else:
+            window = m[row + 4]
+            oldest = push_history(m, m[row + 5] + (group >> shift) * window, window, t)
+            first = at + ((group >> shift) << shift)
+            raise_range(m, first, 1 << shift, oldest + m[row + 2])
+
+
+@njit(cache=True)
+def note_issue_all(m: Int64s, command: int, scope: int, t: int) -> None:
+    """Raises what a command to all banks of a scope makes wait (such commands have no windows)."""
+    for i in range(m[ROW_START_AT + command], m[ROW_START_AT + command + 1]):
+        row = ROWS_AT + i * ROW_WORDS
+        kind, at = m[row], m[row + 1]
+        ready = t + m[row + 2]
+        if kind == ROW_BANK:
+            banks = m[SCOPE_BANK_SHIFT]
+            raise_range(m, at + (scope << banks), 1 << banks, ready)
+        elif kind == ROW_SCOPES:
+            shift = m[row + 3]
+            raise_range(m, at + ((scope >> shift) << shift), 1 << shift, ready)
+        elif kind == ROW_GROUPS:
+            groups = m[SCOPE_GROUP_SHIFT]
+            first, shift = scope << groups, max(m[row + 3], groups)
+            raise_range(m, at + ((first >> shift) << shift), 1 << shift, ready)
+
+
+# ---------------------------------------------------------------------------- candidates of a queue
+@njit(cache=True)
+def set_candidate(m: Int64s, queue: int, kind: int, bank: int, slot: int) -> None:
+    """Makes `slot` (or none, -1) the candidate of a bank in one class."""
+    table = (queue * CLASSES + kind) * BANKS
+    old = m[CANDIDATE_AT + table + bank]
+    length = LIST_LEN_AT + queue * CLASSES + kind
+    if slot < 0:
+        if old >= 0:
+            place, last = m[PLACE_AT + table + bank], m[length] - 1
+            moved = m[LIST_AT + table + last]
+            m[LIST_AT + table + place] = moved
+            m[PLACE_AT + table + moved] = place
+            m[length] = last
+            m[CANDIDATE_AT + table + bank] = -1
+        return
+    if old < 0:
+        m[LIST_AT + table + m[length]] = bank
+        m[PLACE_AT + table + bank] = m[length]
+        m[length] += 1
+    m[CANDIDATE_AT + table + bank] = slot
+    m[KEY_AT + table + bank] = m[SLOT_SEQ_AT + slot]
+    command = ACT if kind == ACTIVATE else (PREPB if kind == PRECHARGE else RD + queue)
+    bound = BOUND_AT + queue * CLASSES + kind
+    m[bound] = min(m[bound], ready_at(m, command, bank))
+
+
+@njit(cache=True)
+def set_precharge(m: Int64s, queue: int, bank: int) -> None:
+    """The oldest conflict may close the bank, unless an activated request still needs the row."""
+    slot = m[CONFLICT_AT + queue * BANKS + bank]
+    if slot >= 0 and m[NUM_ACTIVE_AT + bank] > 0:
+        slot = -1
+    hit = m[HIT_AT + queue * BANKS + bank]
+    if slot >= 0 and m[ROW_HIT_FIRST] == 1 and hit >= 0:
+        if m[SLOT_ARRIVAL_AT + hit] <= m[SLOT_ARRIVAL_AT + slot]:
+            slot = -1
+    set_candidate(m, queue, PRECHARGE, bank, slot)
+
+
+@njit(cache=True)
+def sort_bank(m: Int64s, queue: int, bank: int) -> None:
+    """Finds a bank's candidates anew after its row was opened or closed."""
+    place = queue * BANKS + bank
+    head = m[HEAD_AT + place]
+    if head < 0:  # it has no candidates, and had none before
+        return
+    row = m[OPEN_ROW_AT + bank]
+    hit, conflict = -1, -1
+    if row >= 0:
+        slot = head
+        while slot >= 0 and (hit < 0 or conflict < 0):
+            if m[SLOT_ROW_AT + slot] == row:
+                if hit < 0:
+                    hit = slot
+            elif conflict < 0:
+                conflict = slot
+            slot = m[SLOT_NEXT_AT + slot]
+    m[HIT_AT + place] = hit
+    m[CONFLICT_AT + place] = conflict
+    set_candidate(m, queue, ACTIVATE, bank, head if row == CLOSED else -1)
+    set_candidate(m, queue, COLUMN, bank, hit)
+    set_precharge(m, queue, bank)
+
+
+@njit(cache=True)
+def enqueue(m: Int64s, queue: int, address: int, tag: int, clk: int) -> None:
+    """Puts the request whose address was just decoded into a queue."""
+    m[NUM_FREE] -= 1
+    slot = m[FREE_AT + m[NUM_FREE]]
+    bank, row = m[DECODED_BANK], m[DECODED_ROW]
+    m[SLOT_BANK_AT + slot] = bank
+    m[SLOT_ROW_AT + slot] = row
+    m[SLOT_COLUMN_AT + slot] = m[DECODED_COLUMN]
+    m[SLOT_ADDRESS_AT + slot] = address
+    m[SLOT_ARRIVAL_AT + slot] = clk
+    m[SLOT_SEQ_AT + slot] = m[NEXT_SEQ]
+    m[NEXT_SEQ] += 1
+    m[SLOT_TAG_AT + slot] = tag
+    m[SLOT_WRITE_AT + slot] = queue
+    m[SLOT_BEGUN_AT + slot] = 0
+    m[QUEUE_LEN_AT + queue] += 1
+    place = queue * BANKS + bank
+    tail = m[TAIL_AT + place]
+    m[SLOT_NEXT_AT + slot] = -1
+    m[SLOT_BEFORE_AT + slot] = tail
+    m[TAIL_AT + place] = slot
+    if tail >= 0:
+        m[SLOT_NEXT_AT + tail] = slot
+    else:
+        m[HEAD_AT + place] = slot
+    open_row = m[OPEN_ROW_AT + bank]
+    if open_row == CLOSED:
+        if tail < 0:
+            m[HIT_AT + place] = -1
+            m[CONFLICT_AT + place] = -1
+            set_candidate(m, queue, ACTIVATE, bank, slot)
+    elif open_row == row:
+        if tail < 0:
+            m[CONFLICT_AT + place] = -1
+        if tail < 0 or m[HIT_AT + place] < 0:
+            m[HIT_AT + place] = slot
+            set_candidate(m, queue, COLUMN, bank, slot)
+            if m[ROW_HIT_FIRST] == 1:
+                set_precharge(m, queue, bank)
+    elif open_row >= 0:
+        if tail < 0:
+            m[HIT_AT + place] = -1
+        if tail < 0 or m[CONFLICT_AT + place] < 0:
+            m[CONFLICT_AT + place] = slot
+            set_precharge(m, queue, bank)
+    elif tail < 0:
+        m[HIT_AT + place] = -1
+        m[CONFLICT_AT + place] = -1
+
+
+@njit(cache=True)
+def unlink(m: Int64s, slot: int) -> None:
+    """Takes a request out of its queue; its bank's hit moves on to the next of the open row."""
+    queue, bank = m[SLOT_WRITE_AT + slot], m[SLOT_BANK_AT + slot]
+    place = queue * BANKS + bank
+    before, after = m[SLOT_BEFORE_AT + slot], m[SLOT_NEXT_AT + slot]
+    if before >= 0:
+        m[SLOT_NEXT_AT + before] = after
+    else:
+        m[HEAD_AT + place] = after
+    if after >= 0:
+        m[SLOT_BEFORE_AT + after] = before
+    else:
+        m[TAIL_AT + place] = before
+    m[QUEUE_LEN_AT + queue] -= 1
+    if m[HIT_AT + place] == slot:
+        row = m[SLOT_ROW_AT + slot]
+        while after >= 0 and m[SLOT_ROW_AT + after] != row:
+            after = m[SLOT_NEXT_AT + after]
+        m[HIT_AT + place] = after
+    if m[HEAD_AT + place] < 0:
+        for kind in range(CLASSES):
+            set_candidate(m, queue, kind, bank, -1)
+
+
+# ---------------------------------------------------------------------------- addresses
+@njit(cache=True)
+def decode(m: Int64s, address: int) -> None:
+    """Byte address to bank number, row and column (in bursts)."""
+    a = address >> m[OFFSET_BITS]
+    column = (a >> m[COLUMN_LOW_SHIFT]) & m[COLUMN_LOW_MASK]
+    column |= ((a >> m[COLUMN_HIGH_SHIFT]) & m[COLUMN_HIGH_MASK]) << m[COLUMN_HIGH_AT]
+    bank = 0
+    for level in range(1, m[NUM_LEVELS]):
+        at = LEVEL_AT + level * LEVEL_WORDS
+        field = ((a >> m[at]) & m[at + 1]) ^ ((column >> m[at + 3]) & m[at + 4])
+        bank |= field << m[at + 2]
+    m[DECODED_BANK] = bank
+    m[DECODED_COLUMN] = column
+    row = (a >> m[ROW_SHIFT]) & m[ROW_MASK]
+    m[DECODED_ROW] = row ^ ((column >> m[ROW_XOR_SHIFT]) & m[ROW_XOR_MASK])
+
+
+@njit(cache=True)
+def is_write_queued(m: Int64s, address: int) -> bool:
+    """Whether the write queue holds a write to exactly the decoded address."""
+    slot = m[HEAD_AT + BANKS + m[DECODED_BANK]]
+    while slot >= 0:
+        if m[SLOT_ADDRESS_AT + slot] == address:
+            return True
+        slot = m[SLOT_NEXT_AT + slot]
+    return False
+
+
+@njit(cache=True)
+def complete(m: Int64s, tag: int, t: int) -> None:
+    """Notes that a request is done at tick `t`, which may lie ahead."""
+    if m[NUM_STREAMS] >= 0:
+        at = STREAM_AT + tag * STREAM_WORDS
+        m[at + ST_DONE] += 1
+        m[at + ST_DONE_AT] = max(m[at + ST_DONE_AT], t)
+        return
+    at = DONE_AT + 2 * m[NUM_DONE]
+    m[at] = tag
+    m[at + 1] = t
+    m[NUM_DONE] += 1
+
+
+@njit(cache=True)
+def finish_read(m: Int64s, tag: int, depart: int) -> None:
+    """Data returns in the order of the commands: not before that of an older read."""
+    done = max(depart, m[LAST_READ_DONE])
+    m[LAST_READ_DONE] = done
+    complete(m, tag, done)
+
+
+@njit(cache=True)
+def send(m: Int64s, address: int, is_write: int, tag: int, clk: int) -> bool:
+    """Offers a request; False when its queue is full."""
+    has_room = m[QUEUE_LEN_AT + is_write] < m[READ_SLOTS + is_write]
+    has_writes = m[QUEUE_LEN_AT + WRITE] > 0
+    if not has_room and not has_writes:
+        return False
+    decode(m, address)
+    if has_writes and is_write_queued(m, address):
+        if is_write == 1:
+            m[COALESCED] += 1
+            complete(m, tag, clk)
+        else:
+            m[FORWARDED] += 1
+            m[READ_LATENCY_SUM] += 1
+            finish_read(m, tag, clk + 1)
+    elif not has_room:
+        return False
+    else:
+        enqueue(m, is_write, address, tag, clk)
+    m[READS_IN + is_write] += 1
+    return True
+
+
+# ---------------------------------------------------------------------------- log and hash
+@njit(cache=True)
+def vector_word(m: Int64s, level: int, bank: int, depth: int) -> int:
+    """Index at one level of a bank number; -1 below `depth` levels."""
+    if level == 0:
+        return m[CHANNEL]
+    if level >= depth:
+        return -1
+    at = LEVEL_AT + level * LEVEL_WORDS
+    return (bank >> m[at + 2]) & m[at + 1]
+
+
+@njit(cache=True)
+def mix(hashed: np.uint64, word: int) -> np.uint64:
+    """One step of the FNV-1a hash, over words."""
+    return (hashed ^ np.uint64(word)) * FNV_PRIME
+
+
+@njit(cache=True)
+def note_command(
+    m: Int64s, command: int, bank: int, row: int, column: int, depth: int, slot: int, t: int
+) -> None:
+    """Counts a command; hashes and logs it if asked to."""
+    m[COUNT_AT + command] += 1
+    m[NUM_COMMANDS] += 1
+    m[LAST_COMMAND] = t
+    levels = m[NUM_LEVELS]
+    if m[HASHING] == 1:
+        hashed = mix(mix(np.uint64(m[HASH]), t), m[COMMAND_ID_AT + command])
+        for level in range(levels):
+            hashed = mix(hashed, vector_word(m, level, bank, depth))
+        m[HASH] = np.int64(mix(mix(hashed, row), column))
+    if m[NUM_LOG] < m[LOG_MAX]:
+        at = LOG_AT + m[NUM_LOG] * LOG_WORDS
+        m[at] = t
+        m[at + 1] = m[COMMAND_ID_AT + command]
+        for level in range(levels):
+            m[at + 2 + level] = vector_word(m, level, bank, depth)
+        m[at + 2 + levels] = row
+        m[at + 3 + levels] = column
+        m[at + 4 + levels] = m[SLOT_WRITE_AT + slot] if slot >= 0 else MAINTENANCE
+        m[at + 5 + levels] = m[SLOT_ARRIVAL_AT + slot] if slot >= 0 else -1
+        m[NUM_LOG] += 1
+
+
+# ---------------------------------------------------------------------------- issuing
+@njit(cache=True)
+def set_row(m: Int64s, bank: int, row: int) -> None:
+    """Opens, half-opens or closes a bank."""
+    was_closed = m[OPEN_ROW_AT + bank] == CLOSED
+    m[OPEN_ROW_AT + bank] = row
+    m[SCOPE_OPEN_AT + (bank >> m[SCOPE_BANK_SHIFT])] += int(was_closed) - int(row == CLOSED)
+    if row == CLOSED:
+        m[CAP_COUNT_AT + bank] = 0
+        m[CAP_SENT_AT + bank] = 0
+    sort_bank(m, READ, bank)
+    sort_bank(m, WRITE, bank)
+
+
+@njit(cache=True)
+def count_column(m: Int64s, bank: int) -> None:
+    """Row policy: column commands since the bank was opened."""
+    m[CAP_COUNT_AT + bank] += 1
+    if m[CAP_COUNT_AT + bank] >= m[CAP] and m[CAP_SENT_AT + bank] == 0:
+        m[CAP_BOUND] = min(m[CAP_BOUND], ready_at(m, PREPB, bank))
+
+
+@njit(cache=True)
+def begin_request(m: Int64s, slot: int) -> None:
+    """Counts hit, miss or conflict at the first command of a request."""
+    if m[SLOT_BEGUN_AT + slot] == 1:
+        return
+    m[SLOT_BEGUN_AT + slot] = 1
+    row = m[OPEN_ROW_AT + m[SLOT_BANK_AT + slot]]
+    if row < 0:
+        m[MISSES] += 1
+    elif row == m[SLOT_ROW_AT + slot]:
+        m[HITS] += 1
+    else:
+        m[CONFLICTS] += 1
+
+
+@njit(cache=True)
+def leave_active(m: Int64s, slot: int) -> None:
+    """Takes a request out of the active buffer."""
+    last = m[NUM_ACTIVE] - 1
+    place = 0
+    while m[ACTIVE_AT + place] != slot:
+        place += 1
+    for i in range(place, last):
+        m[ACTIVE_AT + i] = m[ACTIVE_AT + i + 1]
+    m[NUM_ACTIVE] = last
+
+
+@njit(cache=True)
+def count_active(m: Int64s, bank: int, change: int) -> None:
+    """Requests of a bank in the active buffer: while there are, nothing may close it."""
+    m[NUM_ACTIVE_AT + bank] += change
+    m[SCOPE_ACTIVE_AT + (bank >> m[SCOPE_BANK_SHIFT])] += change
+
+
+@njit(cache=True)
+def enter_active(m: Int64s, slot: int) -> None:
+    """Puts a request whose row was just opened into the active buffer."""
+    m[ACTIVE_AT + m[NUM_ACTIVE]] = slot
+    m[NUM_ACTIVE] += 1
+    bank = m[SLOT_BANK_AT + slot]
+    count_active(m, bank, 1)
+    ready = ready_at(m, RD + m[SLOT_WRITE_AT + slot], bank)
+    m[ACTIVE_BOUND] = min(m[ACTIVE_BOUND], ready)
+
+
+@njit(cache=True)
+def retire(m: Int64s, slot: int, is_active: bool, t: int) -> None:
+    """The column command of a request was issued at `t`."""
+    bank = m[SLOT_BANK_AT + slot]
+    if is_active:
+        leave_active(m, slot)
+        count_active(m, bank, -1)
+    else:
+        unlink(m, slot)
+    m[FREE_AT + m[NUM_FREE]] = slot
+    m[NUM_FREE] += 1
+    if m[SLOT_WRITE_AT + slot] == READ:
+        depart = t + m[READ_LATENCY]
+        m[READ_LATENCY_SUM] += depart - m[SLOT_ARRIVAL_AT + slot]
+        finish_read(m, m[SLOT_TAG_AT + slot], depart)
+    else:
+        complete(m, m[SLOT_TAG_AT + slot], t)
+
+
+@njit(cache=True)
+def issue_column(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> None:
+    """Issues the read or write of a request, upgraded to auto-precharge by the caller or not."""
+    bank, queue = m[SLOT_BANK_AT + slot], m[SLOT_WRITE_AT + slot]
+    row, column = m[SLOT_ROW_AT + slot], m[SLOT_COLUMN_AT + slot]
+    begin_request(m, slot)
+    note_issue(m, command, bank, t)
+    note_command(m, command, bank, row, column, LEVELS, slot, t)
+    retire(m, slot, is_active, t)
+    if command >= RDA:
+        set_row(m, bank, CLOSED)
+        return
+    if m[CAP] > 0:
+        count_column(m, bank)
+    if is_active:
+        set_precharge(m, READ, bank)
+        set_precharge(m, WRITE, bank)
+    elif m[HEAD_AT + queue * BANKS + bank] >= 0:
+        set_candidate(m, queue, COLUMN, bank, m[HIT_AT + queue * BANKS + bank])
+        if m[ROW_HIT_FIRST] == 1:
+            set_precharge(m, queue, bank)
+
+
+@njit(cache=True)
+def issue_row(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> None:
+    """Issues the activate or precharge that a request needs first."""
+    bank, row = m[SLOT_BANK_AT + slot], m[SLOT_ROW_AT + slot]
+    begin_request(m, slot)
+    note_issue(m, command, bank, t)
+    note_command(m, command, bank, row, m[SLOT_COLUMN_AT + slot], LEVELS, slot, t)
+    if command == PREPB:
+        set_row(m, bank, CLOSED)
+        return
+    if is_active:  # its row was closed by another request's auto-precharge
+        leave_active(m, slot)
+    else:
+        unlink(m, slot)
+    if m[KIND] == SPLIT_ACTIVATE:
+        m[OWNER] = slot
+        m[DEADLINE] = t + m[AAD]
+        set_row(m, bank, ACTIVATING)
+        return
+    enter_active(m, slot)
+    set_row(m, bank, row)
+
+
+@njit(cache=True)
+def upgraded(m: Int64s, slot: int, command: int, t: int) -> int:
+    """The column command, with auto-precharge when the row policy's cap is reached and it is legal."""
+    bank = m[SLOT_BANK_AT + slot]
+    if m[CAP] > 0 and m[CAP_COUNT_AT + bank] >= m[CAP]:
+        if ready_at(m, command + 2, bank) <= t:
+            return command + 2
+    return command
+
+
+@njit(cache=True)
+def issue_priority(m: Int64s, command: int, t: int) -> None:
+    """Issues the head of the priority queue, or what it needs first."""
+    target, wanted = m[PRIORITY_TARGET_AT], m[PRIORITY_COMMAND_AT]
+    if command == PREAB or command == REFAB:
+        first = target << m[SCOPE_BANK_SHIFT]
+        note_issue_all(m, command, target, t)
+        depth = 1 if m[NUM_SCOPES] == 1 and m[PSEUDO_SHIFT] == 0 else 2
+        note_command(m, command, first, -1, -1, depth, -1, t)
+        if command == PREAB:
+            for bank in range(first, first + (1 << m[SCOPE_BANK_SHIFT])):
+                set_row(m, bank, CLOSED)
+        else:
+            m[REFRESH_HOLD] = max(m[REFRESH_HOLD], t + m[REFRESH_TO_ACT])
+    else:
+        note_issue(m, command, target, t)
+        note_command(m, command, target, -1, -1, LEVELS, -1, t)
+        if command == PREPB:
+            set_row(m, target, CLOSED)
+    if command == wanted:
+        last = m[NUM_PRIORITY] - 1
+        for i in range(last):
+            m[PRIORITY_COMMAND_AT + i] = m[PRIORITY_COMMAND_AT + i + 1]
+            m[PRIORITY_TARGET_AT + i] = m[PRIORITY_TARGET_AT + i + 1]
+        m[NUM_PRIORITY] = last
+
+
+# ---------------------------------------------------------------------------- choosing
+@njit(cache=True)
+def push_priority(m: Int64s, command: int, target: int) -> None:
+    """Appends to the priority queue."""
+    m[PRIORITY_COMMAND_AT + m[NUM_PRIORITY]] = command
+    m[PRIORITY_TARGET_AT + m[NUM_PRIORITY]] = target
+    m[NUM_PRIORITY] += 1
+
+
+@njit(cache=True)
+def priority_command(m: Int64s) -> int:
+    """What the head of the priority queue needs next; -1 while activated requests forbid it."""
+    wanted, target = m[PRIORITY_COMMAND_AT], m[PRIORITY_TARGET_AT]
+    if wanted == REFAB:
+        if m[SCOPE_OPEN_AT + target] == 0:
+            return REFAB
+        return -1 if m[SCOPE_ACTIVE_AT + target] > 0 else PREAB
+    if wanted == REFPB and m[OPEN_ROW_AT + target] == CLOSED:
+        return REFPB
+    return -1 if m[NUM_ACTIVE_AT + target] > 0 else PREPB
+
+
+@njit(cache=True)
+def priority_ready_at(m: Int64s, command: int) -> int:
+    """First tick at which the head's command satisfies every rule."""
+    target = m[PRIORITY_TARGET_AT]
+    if command == PREAB:
+        return m[READY_SCOPE_AT + target]
+    if command == REFAB:
+        return m[READY_SCOPE_AT + SCOPES + target]
+    return ready_at(m, command, target)
+
+
+@njit(cache=True)
+def is_paired(m: Int64s, command: int, bank: int, t: int) -> bool:
+    """Whether a precharge on a falling edge collides with the row command of the rising one."""
+    if t != m[RISE_EDGE] or bank >> m[PSEUDO_SHIFT] != m[RISE_PSEUDO]:
+        return False
+    return m[RISE_BANK] < 0 or command == PREAB or bank == m[RISE_BANK]
+
+
+@njit(cache=True)
+def pick_priority(m: Int64s, classes: int, t: int, is_falling: bool) -> bool:
+    """Whether the head of the priority queue can go now; leaves its command in PICK_COMMAND."""
+    command = priority_command(m)
+    if command < 0 or priority_ready_at(m, command) > t:
+        return False
+    is_precharge = command == PREAB or command == PREPB
+    if (classes >> (PRECHARGE if is_precharge else ACTIVATE)) & 1 == 0:
+        return False
+    target = m[PRIORITY_TARGET_AT]
+    is_all = command == PREAB or command == REFAB
+    first = target << m[SCOPE_BANK_SHIFT] if is_all else target
+    if is_falling and is_paired(m, command, first, t):
+        return False
+    if m[OWNER] >= 0:  # a half-activated bank may not be closed or refreshed
+        owned = m[SLOT_BANK_AT + m[OWNER]]
+        if owned == first or (is_all and owned >> m[SCOPE_BANK_SHIFT] == target):
+            return False
+    m[PICK_FROM] = 2
+    m[PICK_COMMAND] = command
+    return True
+
+
+@njit(cache=True)
+def active_command(m: Int64s, slot: int) -> int:
+    """Next command of a request in the active buffer."""
+    row = m[OPEN_ROW_AT + m[SLOT_BANK_AT + slot]]
+    if row == m[SLOT_ROW_AT + slot]:
+        return RD + m[SLOT_WRITE_AT + slot]
+    return ACT if row == CLOSED else (PREPB if row >= 0 else -1)
+
+
+@njit(cache=True)
+def pick_active(m: Int64s, classes: int, t: int) -> bool:
+    """The oldest ready request of the active buffer, if any; bounds the next if none."""
+    best, best_arrival, best_command = -1, FOREVER, -1
+    bound = FOREVER
+    for i in range(m[NUM_ACTIVE]):
+        slot = m[ACTIVE_AT + i]
+        command = active_command(m, slot)
+        kind = COLUMN if command >= RD else (ACTIVATE if command == ACT else PRECHARGE)
+        if command < 0 or (classes >> kind) & 1 == 0:
+            continue
+        ready = ready_at(m, command, m[SLOT_BANK_AT + slot])
+        if ready > t:
+            bound = min(bound, ready)
+        elif m[SLOT_ARRIVAL_AT + slot] < best_arrival:
+            bound = t + 1 if best >= 0 else bound
+            best, best_arrival, best_command = slot, m[SLOT_ARRIVAL_AT + slot], command
+        else:
+            bound = t + 1
+    m[ACTIVE_BOUND] = bound
+    if best < 0:
+        return False
+    m[PICK_FROM] = 1
+    m[PICK_SLOT] = best
+    m[PICK_COMMAND] = best_command
+    return True
+
+
+@njit(cache=True)
+def pick_queue(m: Int64s, queue: int, classes: int, t: int, is_falling: bool) -> bool:
+    """The oldest ready candidate of a queue in the allowed classes; tightens their bounds."""
+    best, best_key, best_kind = -1, FOREVER, -1
+    lone_bound = FOREVER  # of the winner's class, if nothing else in it is ready
+    for kind in range(CLASSES):
+        bound_at = BOUND_AT + queue * CLASSES + kind
+        if (classes >> kind) & 1 == 0 or m[bound_at] > t:
+            continue
+        table = (queue * CLASSES + kind) * BANKS
+        command = ACT if kind == ACTIVATE else (PREPB if kind == PRECHARGE else RD + queue)
+        bound, num_ready, won = FOREVER, 0, False
+        for i in range(m[LIST_LEN_AT + queue * CLASSES + kind]):
+            bank = m[LIST_AT + table + i]
+            ready = ready_at(m, command, bank)
+            if ready > t:
+                bound = min(bound, ready)
+                continue
+            num_ready += 1
+            if is_falling and is_paired(m, command, bank, t):
+                num_ready += 1
+                continue
+            key = m[KEY_AT + table + bank]
+            if key < best_key:
+                best, best_key, best_kind, won = bank, key, kind, True
+        m[bound_at] = bound if num_ready == 0 else t + 1
+        if won:
+            lone_bound = bound if num_ready == 1 else t + 1
+    if best < 0:
+        return False
+    m[BOUND_AT + queue * CLASSES + best_kind] = lone_bound
+    m[PICK_FROM] = 0
+    m[PICK_CLASS] = best_kind
+    m[PICK_SLOT] = m[CANDIDATE_AT + (queue * CLASSES + best_kind) * BANKS + best]
+    if best_kind == COLUMN:
+        m[PICK_COMMAND] = RD + queue
+    else:
+        m[PICK_COMMAND] = ACT if best_kind == ACTIVATE else PREPB
+    return True
+
+
+@njit(cache=True)
+def write_mode(m: Int64s) -> int:
+    """The queue that is served next: 1 while writes are drained."""
+    reads, writes = m[QUEUE_LEN_AT], m[QUEUE_LEN_AT + 1]
+    if m[WRITE_MODE] == 0:
+        return 1 if writes >= m[HIGH] or reads == 0 else 0
+    return 0 if writes <= m[LOW] and reads > 0 else 1
+
+
+@njit(cache=True)
+def pick(m: Int64s, uses_active: bool, classes: int, t: int, is_falling: bool) -> bool:
+    """Chooses what to issue: active buffer, then priority queue, then the queue of the mode."""
+    if uses_active and m[NUM_ACTIVE] > 0 and m[ACTIVE_BOUND] <= t:
+        if pick_active(m, classes, t):
+            return True
+    if m[NUM_PRIORITY] > 0:
+        return pick_priority(m, classes, t, is_falling)
+    m[WRITE_MODE] = write_mode(m)
+    return pick_queue(m, m[WRITE_MODE], classes, t, is_falling)
+
+
+@njit(cache=True)
+def issue_picked(m: Int64s, t: int) -> None:
+    """Issues what `pick` chose."""
+    command = m[PICK_COMMAND]
+    if m[PICK_FROM] == 2:
+        issue_priority(m, command, t)
+        return
+    slot, is_active = m[PICK_SLOT], m[PICK_FROM] == 1
+    if command >= RD:
+        issue_column(m, slot, upgraded(m, slot, command, t), is_active, t)
+    else:
+        issue_row(m, slot, command, is_active, t)
+
+
+# ---------------------------------------------------------------------------- one tick
+@njit(cache=True)
+def refresh_pairs(m: Int64s, t: int) -> None:
+    """The same bank of every pseudo-channel, one of them per tick, every REFI ticks."""
+    sets = m[NUM_SETS]
+    per_set = 1 << m[SET_SHIFT]
+    if m[PAIR_PSEUDO] < 0:
+        allowed = t
+        for pseudo in range(m[NUM_PSEUDO]):
+            allowed = max(allowed, m[SET_ALLOWED_AT + pseudo * sets + m[REFRESH_SET]])
+        if allowed > t:
+            m[REFRESH_NEXT] = allowed
+            return
+        m[PAIR_PSEUDO] = 0
+    pseudo = m[PAIR_PSEUDO]
+    bank = (pseudo << m[PSEUDO_SHIFT]) + (m[REFRESH_SET] << m[SET_SHIFT]) + m[REFRESH_BANK]
+    push_priority(m, REFPB, bank)
+    own = pseudo * sets + m[REFRESH_SET]
+    m[SET_COUNT_AT + own] += 1
+    if m[SET_COUNT_AT + own] == per_set:
+        m[SET_COUNT_AT + own] = 0
+        m[SET_ALLOWED_AT + own] = t + m[REFRESH_BANK_GAP]
+    if pseudo == 0:
+        m[SENT_PAIR_AT] = m[REFRESH_NEXT]
+    m[PAIR_PSEUDO] = pseudo + 1
+    m[REFRESH_NEXT] = t + 1
+    if pseudo + 1 == m[NUM_PSEUDO]:
+        m[PAIR_PSEUDO] = -1
+        m[REFRESH_NEXT] = max(m[SENT_PAIR_AT] + m[REFI], t + 1)
+        m[REFRESH_BANK] += 1
+        if m[REFRESH_BANK] == per_set:
+            m[REFRESH_BANK] = 0
+            m[REFRESH_SET] = (m[REFRESH_SET] + 1) % sets
+
+
+@njit(cache=True)
+def refresh(m: Int64s, t: int) -> None:
+    """Puts due refreshes into the priority queue."""
+    if m[REFRESH] == PER_BANK_PAIRS:
+        refresh_pairs(m, t)
+        return
+    if m[REFRESH] == ALL_BANK:
+        for scope in range(m[NUM_SCOPES]):
+            push_priority(m, REFAB, scope)
+    else:
+        push_priority(m, REFPB, m[REFRESH_BANK])
+        m[REFRESH_BANK] = (m[REFRESH_BANK] + 1) % m[NUM_BANKS]
+    m[REFRESH_NEXT] += m[REFI]
+
+
+@njit(cache=True)
+def close_capped(m: Int64s, t: int) -> None:
+    """Row policy: a precharge for every bank that reached the cap and may be closed now."""
+    bound = FOREVER
+    for bank in range(m[NUM_BANKS]):
+        if m[CAP_COUNT_AT + bank] < m[CAP] or m[CAP_SENT_AT + bank] == 1:
+            continue
+        ready = ready_at(m, PREPB, bank)
+        if ready <= t:
+            push_priority(m, PREPB, bank)
+            m[CAP_SENT_AT + bank] = 1
+        else:
+            bound = min(bound, ready)
+    m[CAP_BOUND] = bound
+
+
+@njit(cache=True)
+def note_rising(m: Int64s, t: int) -> None:
+    """Remembers the row command of a rising edge: it restricts a later falling one."""
+    command = m[PICK_COMMAND]
+    if m[PICK_FROM] == 2:
+        target = m[NOTED_TARGET]
+        is_all = command == PREAB or command == REFAB
+        bank = target << m[SCOPE_BANK_SHIFT] if is_all else target
+        m[RISE_BANK] = -1 if is_all else bank
+    else:
+        bank = m[SLOT_BANK_AT + m[PICK_SLOT]]
+        m[RISE_BANK] = bank
+    m[RISE_PSEUDO] = bank >> m[PSEUDO_SHIFT]
+    m[RISE_EDGE] = t + (3 if command == ACT else 1)
+
+
+@njit(cache=True)
+def tick_two_buses(m: Int64s, t: int) -> None:
+    """Column slot, then row slot; at half clocks, falling edges have precharges only."""
+    row_classes = (1 << ACTIVATE) | (1 << PRECHARGE)
+    is_half = m[KIND] == HALF_CLOCK
+    if is_half and t & 1 == 0:
+        if pick(m, False, 1 << PRECHARGE, t, True):
+            issue_picked(m, t)
+        return
+    if pick(m, True, 1 << COLUMN, t, False):
+        issue_picked(m, t)
+    if pick(m, False, row_classes, t, False):
+        m[NOTED_TARGET] = m[PRIORITY_TARGET_AT]
+        issue_picked(m, t)
+        if is_half:
+            note_rising(m, t)
+
+
+@njit(cache=True)
+def second_activate(m: Int64s, t: int) -> None:
+    """Completes the half-done activate."""
+    slot = m[OWNER]
+    bank, row = m[SLOT_BANK_AT + slot], m[SLOT_ROW_AT + slot]
+    m[OWNER] = -1
+    note_issue(m, ACT2, bank, t)
+    note_command(m, ACT2, bank, row, m[SLOT_COLUMN_AT + slot], LEVELS, slot, t)
+    enter_active(m, slot)
+    set_row(m, bank, row)
+
+
+@njit(cache=True)
+def keep_awake(m: Int64s, command: int, t: int) -> None:
+    """The data clock runs on after a column command."""
+    is_read = command == RD or command == RDA
+    until = t + (m[WCK_READ] if is_read else m[WCK_WRITE])
+    m[WCK_UNTIL] = max(m[WCK_UNTIL], until)
+
+
+@njit(cache=True)
+def owed_column(m: Int64s, t: int) -> None:
+    """The column command that a data clock synchronisation was issued for."""
+    slot = m[CAS_SLOT]
+    command = RD + m[SLOT_WRITE_AT + slot]
+    if ready_at(m, command, m[SLOT_BANK_AT + slot]) <= t:
+        m[CAS_SLOT] = -1
+        keep_awake(m, command, t)
+        issue_column(m, slot, command, m[CAS_FROM] == 1, t)
+
+
+@njit(cache=True)
+def synchronise(m: Int64s, t: int) -> None:
+    """The picked column command needs the data clock first."""
+    m[ACTIVE_BOUND] = t + 1  # it stays where it is
+    m[BOUND_AT + m[WRITE_MODE] * CLASSES + COLUMN] = t + 1
+    if m[OWNER] >= 0 and m[DEADLINE] <= t + 1:
+        second_activate(m, t)
+        return
+    slot = m[PICK_SLOT]
+    bank = m[SLOT_BANK_AT + slot]
+    command = CAS_RD + m[SLOT_WRITE_AT + slot]
+    if ready_at(m, command, bank) <= t:
+        note_issue(m, command, bank, t)
+        row, column = m[SLOT_ROW_AT + slot], m[SLOT_COLUMN_AT + slot]
+        note_command(m, command, bank, row, column, LEVELS, slot, t)
+        m[CAS_SLOT] = slot
+        m[CAS_FROM] = m[PICK_FROM]
+
+
+@njit(cache=True)
+def tick_split_activate(m: Int64s, t: int) -> None:
+    """Urgent second activates first, then an owed column command, then the normal order."""
+    if m[CAS_SLOT] >= 0:
+        owed_column(m, t)
+        return
+    if m[OWNER] >= 0 and m[DEADLINE] <= t:
+        second_activate(m, t)
+        return
+    classes = EVERY_CLASS if m[OWNER] < 0 else (1 << COLUMN) | (1 << PRECHARGE)
+    if m[OWNER] >= 0 and m[NUM_PRIORITY] > 0:
+        classes |= 1 << ACTIVATE  # refreshes of other banks may go
+    if not pick(m, True, classes, t, False):
+        if m[OWNER] >= 0:
+            second_activate(m, t)
+        return
+    command = m[PICK_COMMAND]
+    if command >= RD and m[PICK_FROM] != 2:
+        if t >= m[WCK_UNTIL]:
+            synchronise(m, t)
+            return
+        command = upgraded(m, m[PICK_SLOT], command, t)
+        keep_awake(m, command, t)
+    issue_picked(m, t)
+
+
+@njit(cache=True)
+def tick(m: Int64s, t: int) -> None:
+    """Everything that happens at tick `t`."""
+    if m[REFRESH_NEXT] <= t:
+        refresh(m, t)
+    if m[CAP_BOUND] <= t:
+        close_capped(m, t)
+    kind = m[KIND]
+    if kind == ONE_BUS:
+        if pick(m, True, EVERY_CLASS, t, False):
+            issue_picked(m, t)
+    elif kind == SPLIT_ACTIVATE:
+        tick_split_activate(m, t)
+    else:
+        tick_two_buses(m, t)
+
+
+@njit(cache=True)
+def next_tick(m: Int64s, t: int) -> int:
+    """A tick after `t` before which nothing is issued if nothing is sent (a lower bound)."""
+    if m[OWNER] >= 0 or m[CAS_SLOT] >= 0:
+        return t + 1
+    soon = min(m[REFRESH_NEXT], m[CAP_BOUND])
+    aligned = m[ACTIVE_BOUND] if m[NUM_ACTIVE] > 0 else FOREVER  # rising edges only
+    if m[NUM_PRIORITY] > 0:
+        command = priority_command(m)
+        if command >= 0:
+            ready = priority_ready_at(m, command)
+            if command == PREAB or command == PREPB:
+                soon = min(soon, ready)
+            else:
+                aligned = min(aligned, ready)
+    else:
+        bounds = BOUND_AT + write_mode(m) * CLASSES
+        aligned = min(aligned, min(m[bounds + COLUMN], m[bounds + ACTIVATE]))
+        soon = min(soon, m[bounds + PRECHARGE])
+    if m[KIND] == HALF_CLOCK:
+        aligned = max(aligned, t + 1) | 1
+    return max(t + 1, min(soon, aligned))
+
+
+@njit(cache=True)
+def pass_time(m: Int64s, t: int, until: int) -> None:
+    """Nothing happens after `t` and before `until`: settles the mode and adds up waiting time."""
+    if until > t + 1 and m[NUM_PRIORITY] == 0:
+        m[WRITE_MODE] = write_mode(m)
+    if m[QUEUE_LEN_AT] + m[QUEUE_LEN_AT + 1] + m[NUM_ACTIVE] > 0:
+        m[BUSY] += until - t
+        held = until if m[NUM_PRIORITY] > 0 and m[REFRESH] > 0 else min(m[REFRESH_HOLD], until)
+        m[REFRESH_BLOCKED] += max(0, held - t)
+    else:
+        m[BUSY] += max(0, min(m[LAST_READ_DONE], until) - t)
+    m[CLK] = until

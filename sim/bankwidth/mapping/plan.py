@@ -1,0 +1,62 @@
+"""A plan: tasks with the streams and the work that an operator became on its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bankwidth.devices.pim.program import PimProgram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Consecutive bytes of a memory, read or written by a task. Addresses are the memory's own."""
+
+    memory: str
+    address: int
+    size_bytes: int
+    is_write: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One piece of work of one engine, with the counts that its energy is made of.
+
+    `chunks` pieces of the loads arrive one after the other and compute starts with the first;
+    stores that are `posted` leave after the task's end without holding it up.
+    """
+
+    name: str
+    operator: int  # index of the operator in the trace, expanded
+    engine: str
+    deps: tuple[int, ...]  # indices of tasks
+    launch_ps: int = 0
+    compute_ps: int = 0
+    ideal_ps: int = 0  # the compute at the engine's peak
+    chunks: int = 1
+    loads: tuple[Transfer, ...] = ()
+    stores: tuple[Transfer, ...] = ()
+    stores_posted: bool = True
+    program: PimProgram | None = None
+    program_memory: str = ""
+    program_read_bytes: int = 0  # from the rows of the banks that the program runs in
+    program_write_bytes: int = 0
+    counts: Mapping[str, float] = field(default_factory=dict)  # energy items of the engine
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Bytes of a kind of tensor in a memory, from `base` on."""
+
+    memory: str
+    base: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Tasks in an order in which each one's dependencies come before it."""
+
+    tasks: tuple[Task, ...]
+    placements: Mapping[str, Placement]  # weights, kv, activations

@@ -1,0 +1,119 @@
+"""What report texts share: names of parts, headline, units that suit a size, hover-safe text."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import Final
+
+from bankwidth.results import Result, column
+from bankwidth.units import UNITS, format_bytes
+
+PART_NAMES: Final = {
+    "bound_ns": "at the bound",
+    "launch_ns": "launch",
+    "quantisation_ns": "uneven tiles",
+    "row_miss_ns": "row misses",
+    "refresh_ns": "refresh",
+    "fill_ns": "fill and drain",
+    "wait_ns": "waiting",
+}
+
+
+def part_name(part: str) -> str:
+    """Short name of a time part's column."""
+    return PART_NAMES.get(part, part.removesuffix("_ns").replace("_", " "))
+
+
+def part_meaning(part: str) -> str:
+    """What a time part is, from the registry of columns."""
+    return column(part).meaning
+
+
+def best_unit(largest: float, dimension: str) -> tuple[float, str]:
+    """(size in the canonical unit, name) of the largest unit that is not above `largest`."""
+    names = {"time": ("ps", "ns", "us", "ms", "s"), "energy": ("fJ", "pJ", "nJ", "uJ", "mJ", "J")}
+    units = [(UNITS[dimension][name], name) for name in names[dimension]]
+    fitting = [unit for unit in units if unit[0] <= largest]
+    return max(fitting, default=(1.0, {"time": "ns", "energy": "pJ"}[dimension]))
+
+
+def format_share(share: float) -> str:
+    """`12.3 %`; nothing where it is unknown."""
+    return "" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def format_rate(bytes_per_ns: float) -> str:
+    """`812 GB/s` and the like: three digits."""
+    if math.isnan(bytes_per_ns):
+        return ""
+    if bytes_per_ns >= 1000:
+        return f"{bytes_per_ns / 1000:.3g} TB/s"
+    return f"{bytes_per_ns:.3g} GB/s"
+
+
+def short_time(time_ns: float) -> str:
+    """`3.91 ms` and the like: three digits."""
+    return _short(time_ns, "time")
+
+
+def short_energy(energy_pj: float) -> str:
+    """`1.21 J` and the like: three digits."""
+    return _short(energy_pj, "energy")
+
+
+def _short(value: float, dimension: str) -> str:
+    size, unit = best_unit(abs(value), dimension)
+    scaled = value / size
+    return f"{scaled:.0f} {unit}" if abs(scaled) >= 1000 else f"{scaled:.3g} {unit}"
+
+
+def headline(result: Result) -> str:
+    """Latency and its distance to the bound, tokens per second, energy per token: one line."""
+    parts = [_latency_text(result)]
+    if result.tokens_per_s is not None:
+        parts.append(f"{result.tokens_per_s:.4g} tokens/s")
+    if result.energy_per_token_pj is not None:
+        parts.append(f"{short_energy(result.energy_per_token_pj)}/token")
+    else:
+        parts.append(short_energy(result.energy_pj))
+    return ", ".join(parts)
+
+
+def _latency_text(result: Result) -> str:
+    latency = f"latency {short_time(result.latency_ns)}"
+    if result.bound_ratio is None:
+        return latency
+    bound = short_time(result.lower_bound_ns)
+    return f"{latency} = {result.bound_ratio:.2f} x its lower bound {bound}"
+
+
+def more_figures(result: Result) -> dict[str, str]:
+    """Name -> value of what the headline leaves out: bytes, power, and the run's own metrics."""
+    values = dict(zip(result.summary["metric"], result.summary["value"].tolist(), strict=True))
+    figures = {
+        "read": format_bytes(values["read_bytes"]),
+        "written": format_bytes(values["write_bytes"]),
+    }
+    if "power_mw" in values:
+        figures["power"] = f"{values['power_mw'] / UNITS['power']['W']:.3g} W"
+    return figures | {
+        name.replace("_", " "): show(x, column(name).unit) for name, x in result.metrics.items()
+    }
+
+
+def show(value: float, unit: str) -> str:
+    """A number of a column with this unit, in a prefix that suits its size."""
+    shown = {
+        "1": format_share,
+        "ns": short_time,
+        "pJ": short_energy,
+        "B": format_bytes,
+        "B/ns": format_rate,
+    }
+    return shown[unit](value) if unit in shown else f"{value:.4g} {unit}".rstrip()
+
+
+def plain(text: object) -> str:
+    """Text as data: plotly reads a small HTML in labels, so its signs are escaped."""
+    return html.escape(str(text), quote=False)

@@ -1,0 +1,208 @@
+"""What a run gives: one `Result` that holds its tables, its sums and where both came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+
+from bankwidth.errors import SimulationError
+from bankwidth.table import COLUMNS, Column, Table, column, report_module
+from bankwidth.units import ps_to_ns
+
+__all__ = ["COLUMNS", "Column", "Counter", "Result", "Slice", "Table", "column"]
+
+# What every operators, components and commands table holds; more columns may follow.
+OPERATOR_COLUMNS: Final = (
+    *("index", "name", "kind", "layer", "engine", "start_ns", "end_ns", "duration_ns", "time_ns"),
+    *("bound", "lower_bound_ns", "flops", "read_bytes", "write_bytes", "energy_pj"),
+)
+COMPONENT_COLUMNS: Final = (
+    *("name", "kind", "busy_ns", "idle_ns", "utilisation", "read_bytes", "write_bytes"),
+    *("energy_dynamic_pj", "energy_static_pj", "energy_pj"),
+)
+COMMAND_COLUMNS: Final = ("component", "command", "count", "energy_pj")
+TIME_PARTS: Final = (
+    *("bound_ns", "launch_ns", "quantisation_ns", "row_miss_ns"),
+    *("refresh_ns", "fill_ns", "wait_ns"),
+)
+_SUMMED: Final = ("flops", "read_bytes", "write_bytes")
+_SUM_TOLERANCE: Final = 1e-9  # of a sum of rounded floats; a lost operator is far above it
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Something that a track did for a while, for the timeline.
+
+    `track` is a lane, "gpu" or "hbm/channel 3" (a group and a lane in it).
+    """
+
+    track: str
+    name: str
+    start_ps: int
+    dur_ps: int
+    category: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A quantity over time, for the timeline: `values[i]` holds from `times_ps[i]` on."""
+
+    track: str
+    name: str
+    unit: str
+    times_ps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Result:
+    """Everything that a run gives. `verify()` checks that its tables agree."""
+
+    machine: str
+    workload: str
+    phase: str
+    batch: int
+    context: int
+    tokens: int
+    latency_ps: int
+    lower_bound_ns: float
+    operators: Table
+    components: Table
+    commands: Table
+    parts_ns: dict[str, float]  # sums of the operators' time parts; keys are their columns
+    energy_by_component_pj: dict[str, float]
+    provenance: dict[str, Any]
+    slices: tuple[Slice, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)  # more rows of the summary
+    # {"peaks_tflops": {name: peak}, "bandwidth_bytes_per_ns": {name: peak}}
+    roofs: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require("operators", self.operators, (*OPERATOR_COLUMNS, *self.parts_ns))
+        _require("components", self.components, COMPONENT_COLUMNS)
+        _require("commands", self.commands, COMMAND_COLUMNS)
+
+    def __repr__(self) -> str:
+        run = f"{self.machine}, {self.workload}, {self.phase}"
+        return f"Result({run}: {self.latency_ns:.6g} ns, {self.energy_pj:.6g} pJ)"
+
+    @property
+    def title(self) -> str:
+        """One line that says what was run."""
+        run = f"{self.workload} on {self.machine}"
+        return f"{run}, {self.phase}, batch {self.batch}, context {self.context}"
+
+    @property
+    def latency_ns(self) -> float:
+        """Time from the first start to the last end."""
+        return ps_to_ns(self.latency_ps)
+
+    @property
+    def energy_pj(self) -> float:
+        """Energy of the whole run: the exact sum over its components."""
+        return math.fsum(self.energy_by_component_pj.values())
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens over latency; None for a run without tokens or without time."""
+        return self.tokens * 1e12 / self.latency_ps if self.tokens and self.latency_ps else None
+
+    @property
+    def energy_per_token_pj(self) -> float | None:
+        """Energy over tokens; None for a run without tokens."""
+        return self.energy_pj / self.tokens if self.tokens else None
+
+    @property
+    def bound_ratio(self) -> float | None:
+        """Latency over its lower bound; None where the bound is 0."""
+        return self.latency_ns / self.lower_bound_ns if self.lower_bound_ns > 0 else None
+
+    @cached_property
+    def summary(self) -> Table:
+        """The figures of the run: rows of metric, value, unit. What is unknown has no row."""
+        values = {name: value for name, value in self._figures().items() if value is not None}
+        units = [column(name).unit for name in values]
+        numbers = np.array(list(values.values()), dtype=np.float64)
+        return Table({"metric": list(values), "value": numbers, "unit": units})
+
+    def _figures(self) -> dict[str, float | None]:
+        power_mw = self.energy_pj / self.latency_ns if self.latency_ps else None
+        sums = {name: float(self.operators[name].sum()) for name in _SUMMED}
+        return {
+            "latency_ns": self.latency_ns,
+            "lower_bound_ns": self.lower_bound_ns,
+            "bound_ratio": self.bound_ratio,
+            "tokens": self.tokens,
+            "tokens_per_s": self.tokens_per_s,
+            "energy_pj": self.energy_pj,
+            "energy_per_token_pj": self.energy_per_token_pj,
+            "power_mw": power_mw,
+            **sums,
+            **self.metrics,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as plain Python values, ready for `json.dumps(..., allow_nan=False)`."""
+        run = ("machine", "workload", "phase", "batch", "context", "tokens")
+        return {
+            "latency_ns": self.latency_ns,
+            "lower_bound_ns": self.lower_bound_ns,
+            "tokens_per_s": self.tokens_per_s,
+            "energy_pj": self.energy_pj,
+            "energy_by_component_pj": dict(self.energy_by_component_pj),
+            "operators": self.operators.rows(),
+            "components": self.components.rows(),
+            "commands": self.commands.rows(),
+            "summary": self.summary.rows(),
+            "parts_ns": dict(self.parts_ns),
+            "provenance": {name: getattr(self, name) for name in run} | self.provenance,
+        }
+
+    def verify(self) -> None:
+        """Raise SimulationError that names each sum over a table which misses its total."""
+        broken = [
+            f"{what} is {found!r}, need {expected!r}"
+            for what, found, expected in self._sums()
+            if not math.isclose(found, expected, rel_tol=_SUM_TOLERANCE, abs_tol=_SUM_TOLERANCE)
+        ]
+        if self.latency_ns < self.lower_bound_ns * (1 - _SUM_TOLERANCE):
+            broken.append(f"latency {self.latency_ns} ns is below its bound {self.lower_bound_ns}")
+        if broken:
+            raise SimulationError(f"{self.title}: " + "; ".join(broken))
+
+    def _sums(self) -> Iterator[tuple[str, float, float]]:
+        yield "sum of operators time_ns", math.fsum(self.operators["time_ns"]), self.latency_ns
+        yield "sum of parts_ns", math.fsum(self.parts_ns.values()), self.latency_ns
+        for part, total_ns in self.parts_ns.items():
+            yield f"sum of operators {part}", math.fsum(self.operators[part]), total_ns
+        parts = [self.operators[part] for part in self.parts_ns]
+        for row, (time_ns, *row_ns) in enumerate(
+            zip(self.operators["time_ns"], *parts, strict=True)
+        ):
+            yield f"sum of the time parts of operator {row}", math.fsum(row_ns), float(time_ns)
+        yield "sum of operators energy_pj", math.fsum(self.operators["energy_pj"]), self.energy_pj
+        yield "sum of components energy_pj", math.fsum(self.components["energy_pj"]), self.energy_pj
+
+    @property
+    def plot(self) -> Any:
+        """Figures: `.plot.roofline()`, `.energy()`, `.timeline()`, `.waterfall()` (plotly)."""
+        return report_module("plots").Plots(self)
+
+    def _repr_html_(self) -> str:
+        return str(report_module("cards").result_card(self))
+
+    def __rich__(self) -> Any:
+        return report_module("console").render(self)
+
+
+def _require(title: str, table: Table, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise SimulationError(f"the {title} table lacks {', '.join(missing)}")

@@ -1,0 +1,24 @@
+"""The kinds of devices. To add one: its model, and a line here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from bankwidth.spec.asic import AsicSpec
+from bankwidth.spec.dram import DramSpec
+from bankwidth.spec.gpu import GpuSpec
+from bankwidth.spec.pim import PimSpec
+
+Engine = GpuSpec | AsicSpec | PimSpec
+EngineSpec = Annotated[Engine, Field(discriminator="kind")]
+MemorySpec = DramSpec
+AnyDeviceSpec = GpuSpec | AsicSpec | PimSpec | DramSpec
+
+DEVICES: Final[dict[str, type[AnyDeviceSpec]]] = {
+    "gpu": GpuSpec,
+    "asic": AsicSpec,
+    "pim": PimSpec,
+    "dram": DramSpec,
+}

@@ -1,0 +1,124 @@
+"""Files to descriptions: the only way in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from bankwidth.spec.base import KIND, Spec, unknown
+from bankwidth.spec.compose import Composer
+from bankwidth.spec.device import DEVICES, AnyDeviceSpec
+from bankwidth.spec.explain import problems_of
+from bankwidth.spec.files import find
+from bankwidth.spec.hf_config import is_hf_config, read_hf_config
+from bankwidth.spec.machine import MachineSpec
+from bankwidth.spec.problems import Problem, Unreadable, in_order, raise_problems
+from bankwidth.spec.provenance import physical_values
+from bankwidth.spec.tree import Node, plain
+from bankwidth.spec.workload import WorkloadSpec
+
+AnySpec = MachineSpec | WorkloadSpec | AnyDeviceSpec
+MODELS: Final[dict[str, type[AnySpec]]] = {
+    "machine": MachineSpec,
+    "workload": WorkloadSpec,
+    **DEVICES,
+}
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What came of a file: a description, or problems."""
+
+    spec: AnySpec | None = None
+    root: Node | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+def load_machine(name: str | Path) -> MachineSpec:
+    """A machine by its shipped name or by a path. Raises SpecError with all mistakes at once."""
+    return _expect(find("machine", name), MachineSpec, ["machine"])
+
+
+def load_device(name: str | Path) -> AnyDeviceSpec:
+    """A device by its shipped name (`gpu/h200-sxm`) or a path. Raises SpecError."""
+    loaded = _load(find("device", name), list(DEVICES))
+    if loaded.spec is None or isinstance(loaded.spec, MachineSpec | WorkloadSpec):
+        raise_problems(loaded.problems)
+    return loaded.spec
+
+
+def load_workload(name: str | Path) -> WorkloadSpec:
+    """A workload by its shipped name, or a path of it or of a Hugging Face `config.json`."""
+    return _expect(find("workload", name), WorkloadSpec, ["workload"])
+
+
+def check_file(path: str | Path) -> list[Problem]:
+    """All that is wrong with a file of any kind; nothing when it is right."""
+    return _load(Path(path), list(MODELS)).problems
+
+
+def sources_of(path: str | Path) -> dict[str, str | None]:
+    """Source of each physical value (number, or quantity with unit) of a file, by its key path.
+
+    Included files count; a value without source is there with None. Raises SpecError when the
+    file cannot be read.
+    """
+    loaded = _load(Path(path), list(MODELS))
+    if loaded.root is None:
+        raise_problems(loaded.problems)
+    return {key: node.source for key, node in physical_values(loaded.root)}
+
+
+def _expect(path: Path, model: type[S], kinds: list[str]) -> S:
+    loaded = _load(path, kinds)
+    if not isinstance(loaded.spec, model):
+        raise_problems(loaded.problems)
+    return loaded.spec
+
+
+def _load(path: Path, kinds: list[str]) -> _Loaded:
+    """Description of a file whose kind is one of `kinds`."""
+    try:
+        return _read(path, kinds)
+    except Unreadable as error:
+        return _Loaded(problems=[error.problem])
+
+
+def _read(path: Path, kinds: list[str]) -> _Loaded:
+    if is_hf_config(path):
+        root, problems = read_hf_config(path), []
+    else:
+        composer = Composer()
+        root, problems = composer.read(path), composer.problems
+    loaded = _Loaded(root=root)
+    kind = _kind_problem(root, kinds)
+    if kind is not None:
+        loaded.problems = in_order([*problems, kind], str(path))
+        return loaded
+    spec, wrong = _validated(root, MODELS[str(plain(root.children[KIND]))])
+    loaded.problems = in_order([*problems, *wrong], str(path))
+    loaded.spec = None if loaded.problems else spec
+    return loaded
+
+
+def _kind_problem(root: Node, kinds: list[str]) -> Problem | None:
+    found = root.children.get(KIND)
+    if found is None:
+        return Problem(root.mark, KIND, f"missing, allowed: {', '.join(kinds)}")
+    if found.value in kinds:
+        return None
+    if found.value in MODELS:
+        here = f"this file describes a {found.value}, need a {' or '.join(kinds)}"
+        return Problem(found.mark, KIND, here)
+    return Problem(found.mark, KIND, unknown(KIND, found.value, kinds))
+
+
+def _validated(root: Node, model: type[AnySpec]) -> tuple[AnySpec | None, list[Problem]]:
+    try:
+        return model.model_validate(plain(root)), []
+    except ValidationError as error:
+        return None, problems_of(error, root, model)

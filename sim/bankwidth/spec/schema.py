@@ -1,0 +1,101 @@
+"""JSON schema of the files, for completion and checks in editors."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bankwidth.errors import SpecError
+from bankwidth.spec.base import unknown
+from bankwidth.spec.load import MODELS
+from bankwidth.spec.version import SCHEMA_VERSION, VERSION_KEY
+
+SCHEMA_KINDS: Final = tuple(MODELS)
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_SOURCE: Final = {
+    "type": "string",
+    "description": "document and table, 'calibrated on ...', or 'assumed: ...'",
+}
+_COMPOSED: Final = {
+    "device": {"type": "string", "description": "shipped device or file; keys beside it win"},
+    "include": {
+        "type": ["string", "array"],
+        "items": {"type": "string"},
+        "description": "file merged in below this mapping; keys beside it win",
+    },
+}
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of the files of a kind. Raises SpecError for an unknown kind."""
+    if kind not in MODELS:
+        raise SpecError(unknown("kind", kind, list(SCHEMA_KINDS)))
+    schema = MODELS[kind].model_json_schema(by_alias=True)
+    definitions = schema.pop("$defs", {})
+    for described in (schema, *list(definitions.values())):
+        _inherit_tags(described, definitions)
+    definitions = {name: _description(found) for name, found in definitions.items()}
+    root = _description(schema)
+    root["properties"] = {VERSION_KEY: {"const": SCHEMA_VERSION}, **root["properties"]}
+    root["required"] = [VERSION_KEY, "kind"]
+    return {"$schema": _DIALECT, "title": f"bankwidth {kind}", **root, "$defs": definitions}
+
+
+def _inherit_tags(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """A tag that the mapping around a union has already is not asked for again."""
+    for entry in schema["properties"].values():
+        union = entry.get("discriminator", {})
+        if union.get("propertyName") in schema["properties"]:
+            for reference in union["mapping"].values():
+                member = definitions[reference.rpartition("/")[2]]
+                member["required"].remove(union["propertyName"])
+
+
+def _description(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object whose keys are known; `device:` or `include:` may bring the required ones."""
+    properties = {key: _entry(key, found) for key, found in schema["properties"].items()}
+    required = schema.get("required", [])
+    whole = {"required": required} if required else {}
+    composed = [{"required": [key]} for key in _COMPOSED]
+    described = {k: v for k, v in schema.items() if k not in ("required", "properties", "title")}
+    described["properties"] = {**properties, **_COMPOSED}
+    return described | ({"anyOf": [whole, *composed]} if whole else {})
+
+
+def _entry(key: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A value, or `{value:, source:}` where the value is physical."""
+    if key == "source":
+        return dict(_SOURCE)
+    if _is_table(schema):
+        return _table(schema)
+    return _sourced(schema) if _is_physical(schema) else schema
+
+
+def _is_physical(schema: dict[str, Any]) -> bool:
+    if schema.get("type") == "string":
+        return "examples" in schema  # a quantity: a text with a unit
+    members = schema.get("anyOf", [])
+    is_value = schema.get("type") in ("integer", "number", "array")
+    return is_value or any(_is_physical(member) for member in members)
+
+
+def _is_table(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict)
+
+
+def _table(schema: dict[str, Any]) -> dict[str, Any]:
+    """A mapping with free keys: its entries may carry sources, and it may have one itself."""
+    entries = _entry("", schema["additionalProperties"])
+    found = {k: v for k, v in schema.items() if k != "propertyNames"}
+    return found | {"additionalProperties": entries, "properties": {"source": dict(_SOURCE)}}
+
+
+def _sourced(schema: dict[str, Any]) -> dict[str, Any]:
+    bare = {k: v for k, v in schema.items() if k != "description"}
+    wrapped = {
+        "type": "object",
+        "properties": {"value": bare, "source": dict(_SOURCE)},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+    described = {"description": schema["description"]} if "description" in schema else {}
+    return described | {"anyOf": [bare, wrapped]}

@@ -1,0 +1,1 @@
+"""A machine's memories, links and engines wired on one simpy clock of integer picoseconds."""

@@ -1,0 +1,169 @@
+"""An engine on the system's clock: one task at a time, loads overlapped with compute."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import simpy
+
+from bankwidth.errors import SimulationError
+from bankwidth.mapping.plan import Task, Transfer
+from bankwidth.system.link import Link
+from bankwidth.system.memory import Memory, Served
+from bankwidth.system.pim_memory import PimMemory, ProgramServed
+from bankwidth.system.record import TaskRecord, split_body
+from bankwidth.units import ns_to_ps
+
+Process = Generator[simpy.Event, Any, None]
+
+
+class Engine:
+    """Runs tasks in the order they become ready; memories are reached over links."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        name: str,
+        memories: Mapping[str, Memory],
+        links: Mapping[str, Link],
+        *,
+        shortest_ps: int = 0,
+    ) -> None:
+        self.env = env
+        self.name = name
+        self.busy_ps = 0
+        self._memories = memories
+        self._links = links  # by the memory they lead to
+        self._shortest_ps = shortest_ps
+        self._turn = simpy.Resource(env, capacity=1)
+
+    def run(self, task: Task, record: TaskRecord) -> Process:
+        """Hold the engine for one task and fill in its record."""
+        with self._turn.request() as turn:
+            yield turn
+            held_ps = self._now()
+            record.parts.append(("wait", held_ps - record.start_ps))
+            yield from self._launch(task, record)
+            yield from self._program(task, record) if task.program else self._body(task, record)
+            yield from self._shortest(held_ps, record)
+            self.busy_ps += self._now() - held_ps
+        record.end_ps = self._now()
+        self._post(task)
+
+    def _now(self) -> int:
+        return int(self.env.now)
+
+    def _launch(self, task: Task, record: TaskRecord) -> Process:
+        if task.launch_ps:
+            yield self.env.timeout(task.launch_ps)
+        record.parts.append(("launch", task.launch_ps))
+
+    def _body(self, task: Task, record: TaskRecord) -> Process:
+        """Loads, compute on chunks as they arrive, and stores too large to be posted.
+
+        The loads' chunks arrive evenly from first to last byte; two buffers let compute on one
+        overlap the arrival of the next. So compute ends one chunk after the last arrival, or all
+        of compute after the first, whichever is later.
+        """
+        start_ps = self._now()
+        stores = [] if task.stores_posted else [self._move(t) for t in task.stores]
+        loads = [self._move(t) for t in task.loads]
+        if loads:
+            yield self.env.all_of(loads)
+        loaded_ps = self._now() - start_ps
+        tail_ps = max(task.compute_ps // task.chunks,
+                      task.compute_ps - loaded_ps + loaded_ps // task.chunks)  # fmt: skip
+        yield self.env.timeout(tail_ps)
+        if stores:
+            yield self.env.all_of(stores)
+        self._explain(task, record, start_ps, [e.value for e in loads + stores])
+
+    def _program(self, task: Task, record: TaskRecord) -> Process:
+        """A program of the channels that compute; they say themselves where the time went."""
+        start_ps = self._now()
+        memory = self._memories[task.program_memory]
+        if task.program is None or not isinstance(memory, PimMemory):
+            raise SimulationError(f"task {task.name!r}: {task.program_memory!r} runs no programs")
+        served: ProgramServed = yield memory.run(task.program)
+        memory.read_bytes += task.program_read_bytes
+        memory.write_bytes += task.program_write_bytes
+        record.bound_ps = task.ideal_ps
+        record.bound = f"{self.name} banks"
+        parts = served.parts_ps
+        bound = min(task.ideal_ps, parts["compute"])
+        record.parts += [
+            ("wait", served.start_ps - start_ps),
+            ("fill", parts["load"] + parts["drain"] + parts["modes"]),
+            ("bound", bound),
+            ("quantisation", parts["compute"] - bound),
+            ("row_miss", parts["rows"]),
+            ("refresh", parts["refresh"]),
+        ]
+
+    def _explain(
+        self, task: Task, record: TaskRecord, start_ps: int, served: Sequence[Served]
+    ) -> None:
+        moved = [*task.loads, *(() if task.stores_posted else task.stores)]
+        bytes_ps = self._bytes_ps(moved)
+        at_peak_ps = max(bytes_ps.values(), default=0)
+        record.memory_ps = bytes_ps
+        record.bound_ps = max(task.ideal_ps, at_peak_ps)
+        record.bound = self._bound(task, bytes_ps)
+        memory_ps = max((s.end_ps for s in served), default=start_ps) - start_ps
+        record.parts += split_body(
+            body_ps=self._now() - start_ps,
+            compute_ps=task.compute_ps,
+            ideal_ps=task.ideal_ps,
+            memory_ps=memory_ps,
+            bytes_ps=at_peak_ps,
+            refresh_ps=max((s.refresh_ps for s in served), default=0),
+        )
+
+    def _bytes_ps(self, moved: Sequence[Transfer]) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for t in moved:
+            sizes[t.memory] = sizes.get(t.memory, 0) + t.size_bytes
+        return {
+            name: ns_to_ps(size / self._memories[name].peak_bytes_per_ns)
+            for name, size in sizes.items()
+        }
+
+    def _bound(self, task: Task, bytes_ps: Mapping[str, int]) -> str:
+        """What the task's time is owed to in the first place."""
+        slowest = max(bytes_ps, key=lambda name: bytes_ps[name], default="")
+        longest = max(bytes_ps.get(slowest, 0), task.compute_ps)
+        if task.launch_ps > longest:
+            return f"{self.name} launch"
+        if bytes_ps.get(slowest, 0) >= task.compute_ps:
+            return f"{slowest} bandwidth" if slowest else f"{self.name} launch"
+        return f"{self.name} compute"
+
+    def _shortest(self, held_ps: int, record: TaskRecord) -> Process:
+        """No kernel is shorter than the engine's shortest; what is missing counts as launch."""
+        missing_ps = self._shortest_ps - (self._now() - held_ps)
+        if missing_ps > 0:
+            yield self.env.timeout(missing_ps)
+            record.parts.append(("launch", missing_ps))
+
+    def _move(self, transfer: Transfer) -> simpy.Event:
+        return self.env.process(self._transfer(transfer))
+
+    def _transfer(self, transfer: Transfer) -> Generator[simpy.Event, Any, Served]:
+        """Memory and link work at the same time, byte behind byte; then the link's latency."""
+        memory = self._memories[transfer.memory]
+        link = self._links.get(transfer.memory)
+        event = memory.transfer(
+            transfer.address, transfer.size_bytes, is_write=transfer.is_write
+        )
+        sent_ps = link.serialise(transfer.size_bytes, self._now()) if link else 0
+        served: Served = yield event
+        delay_ps = max(0, sent_ps - self._now()) + (link.latency_ps if link else 0)
+        if delay_ps:
+            yield self.env.timeout(delay_ps)
+        return served
+
+    def _post(self, task: Task) -> None:
+        if task.stores_posted:
+            for transfer in task.stores:
+                self._move(transfer)

@@ -1,0 +1,29 @@
+"""Energy per counted item of each engine kind, and its static power, from its description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bankwidth.spec import AsicSpec, GpuSpec
+
+
+def _gpu_items(spec: GpuSpec) -> dict[str, float]:
+    energy = spec.energy
+    tensor = {f"tensor {dtype}": pj for dtype, pj in energy.flop_pj.items()}
+    vector = {f"vector {dtype}": pj for dtype, pj in energy.vector_flop_pj.items()}
+    caches = {"l2": energy.l2_pj_per_bit, "shared": energy.shared_pj_per_bit}
+    return tensor | vector | caches
+
+
+def _asic_items(spec: AsicSpec) -> dict[str, float]:
+    energy = spec.energy
+    return {"add": energy.add_pj, "mul": energy.mul_pj, "sram": energy.sram_pj_per_bit}
+
+
+_ITEMS: dict[str, Callable[[Any], dict[str, float]]] = {"gpu": _gpu_items, "asic": _asic_items}
+
+
+def item_energies_pj(spec: GpuSpec | AsicSpec) -> dict[str, float]:
+    """Energy of one of each item that the engine's lowering counts."""
+    return _ITEMS[spec.kind](spec)

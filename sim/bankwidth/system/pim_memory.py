@@ -1,0 +1,181 @@
+"""Computing banks on the system's clock: programs and plain transfers, in order.
+
+All channels of a memory take the same programs, but some of them a longer one (a head more, a group
+of outputs more). Channels that have had the same history are simulated once; a program that treats
+them differently splits them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from bankwidth.devices.pim.channel import PARTS, PimChannel
+from bankwidth.devices.pim.config import config_of
+from bankwidth.devices.pim.energy import energy_pj
+from bankwidth.devices.pim.program import ChannelProgram, MacroList, PimProgram
+from bankwidth.spec import DramSpec, PimSpec
+from bankwidth.system.link import Link
+from bankwidth.system.memory import Served
+
+PLAIN_READ, PLAIN_WRITE = "RD_SBK", "WR_SBK"
+PLAIN_BANK = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramServed:
+    """When a program began and ended, and the time of its last channel by part, in ps."""
+
+    start_ps: int
+    end_ps: int
+    parts_ps: dict[str, int]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """`channels` channels that have done the same so far."""
+
+    channel: PimChannel
+    channels: int
+
+    def split(self, channels: int) -> _Lane:
+        """Take `channels` of them off, with a state of their own."""
+        self.channels -= channels
+        twin = copy.copy(self.channel)
+        for name, value in vars(twin).items():
+            if isinstance(value, np.ndarray):
+                setattr(twin, name, value.copy())
+        return _Lane(twin, channels)
+
+
+class PimMemory:
+    """Channels of computing banks: one program or transfer at a time on all of them."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        name: str,
+        memory: DramSpec,
+        spec: PimSpec,
+        interface: Link | None,
+    ) -> None:
+        self.env = env
+        self.name = name
+        self.channels = memory.channels
+        self.peak_bytes_per_ns = memory.channel_peak_bytes_per_ns * memory.channels
+        self.config = config_of(spec)
+        self.read_bytes = 0
+        self.write_bytes = 0
+        self._interface = interface  # programs move their operands and results over it
+        self._lanes = [_Lane(PimChannel(self.config), memory.channels)]
+        self._free_ps = 0
+        self._busy_ps = 0
+
+    def run(self, program: PimProgram) -> simpy.Event:
+        """Event that succeeds with a `ProgramServed` when all channels have finished."""
+        if self._interface is not None:
+            self._interface.moved_bytes += program.in_bytes + program.out_bytes
+        served = self._run(program.channels, program.first_row)
+        return self.env.timeout(served.end_ps - int(self.env.now), served)
+
+    def transfer(self, address: int, size_bytes: int, *, is_write: bool) -> simpy.Event:
+        """Plain bursts, spread over the channels; succeeds with a `Served`."""
+        if is_write:
+            self.write_bytes += size_bytes
+        else:
+            self.read_bytes += size_bytes
+        stripe = self.channels * self.config.burst_bytes
+        row = address // (stripe * self.config.columns) % self.config.rows
+        macros = MacroList(self.config)
+        bursts = max(1, -(-size_bytes // stripe))
+        macros.add_stream(
+            PLAIN_WRITE if is_write else PLAIN_READ, row * self.config.columns, bursts, PLAIN_BANK
+        )
+        program = ChannelProgram(macros=macros.build(), channels=self.channels)
+        served = self._run((program,), 0)
+        result = Served(served.start_ps, served.end_ps, served.parts_ps["refresh"])
+        return self.env.timeout(served.end_ps - int(self.env.now), result)
+
+    def finish(self) -> None:
+        """Let refresh go on to the end of the run."""
+        now_ck = self._ticks(int(self.env.now))
+        for lane in self._lanes:
+            if lane.channel.now_ck < now_ck:
+                lane.channel.advance(now_ck)
+
+    def counts(self) -> dict[str, int]:
+        """Commands of all channels."""
+        totals = dict.fromkeys(self.config.names, 0)
+        for lane in self._lanes:
+            for name, count in lane.channel.counts.items():
+                totals[name] += count * lane.channels
+        return totals
+
+    def row_results(self) -> tuple[int, int]:
+        """(hits, all column commands) of all channels; a MAC on all banks is one."""
+        hits = sum(lane.channel.row_hits * lane.channels for lane in self._lanes)
+        misses = sum(lane.channel.row_misses * lane.channels for lane in self._lanes)
+        return hits, hits + misses
+
+    def energy_pj(self, elapsed_ns: float) -> dict[str, float]:
+        """Energy of all channels by item; the external interface is the link's."""
+        items: dict[str, float] = {}
+        for lane in self._lanes:
+            open_ns = lane.channel.open_ck * self.config.tick_ps / 1000.0
+            one = energy_pj(
+                lane.channel.counts, elapsed_ns, min(open_ns, elapsed_ns), self.config
+            )
+            for item, pj in one.items():
+                items[item] = items.get(item, 0.0) + pj * lane.channels
+        return items
+
+    def command_energy_pj(self) -> dict[str, float]:
+        """Energy of all commands of each kind."""
+        energies = dict(zip(self.config.names, self.config.energy_pj, strict=True))
+        return {name: count * energies[name] for name, count in self.counts().items()}
+
+    def busy_ps(self) -> int:
+        """Time with a program or a transfer under way."""
+        return self._busy_ps
+
+    def _ticks(self, time_ps: int) -> int:
+        return math.ceil(time_ps / self.config.tick_ps)
+
+    def _run(self, groups: tuple[ChannelProgram, ...], first_row: int) -> ProgramServed:
+        """Run a program on every group of channels; they start together and all must end."""
+        start_ck = self._ticks(max(self._free_ps, int(self.env.now)))
+        last, parts = start_ck, dict.fromkeys(PARTS, 0)
+        for lane, program in self._assign(groups):
+            before = lane.channel.parts_ck
+            lane.channel.start(program, first_row=first_row, at_ck=start_ck)
+            lane.channel.advance(2**60)
+            if lane.channel.now_ck > last:
+                last = lane.channel.now_ck
+                after = lane.channel.parts_ck
+                parts = {part: after[part] - before[part] for part in PARTS}
+        tick_ps = self.config.tick_ps
+        start_ps, self._free_ps = start_ck * tick_ps, last * tick_ps
+        self._busy_ps += self._free_ps - start_ps
+        return ProgramServed(
+            start_ps, self._free_ps, {part: ck * tick_ps for part, ck in parts.items()}
+        )
+
+    def _assign(self, groups: tuple[ChannelProgram, ...]) -> list[tuple[_Lane, ChannelProgram]]:
+        """Lanes to groups, in order; the first channels always take the first group."""
+        free, lanes, pairs = list(self._lanes), [], []
+        for program in groups:
+            wanted = program.channels
+            while wanted:
+                lane = free.pop(0)
+                if lane.channels > wanted:
+                    free.insert(0, lane)
+                    lane = lane.split(wanted)
+                wanted -= lane.channels
+                lanes.append(lane)
+                pairs.append((lane, program))
+        self._lanes = lanes + free
+        return pairs

@@ -1,0 +1,145 @@
+"""Memory for tables of single operators: each transfer takes what its stream takes alone.
+
+A table of thousands of operators asks for thousands of transfer sizes, each on a memory that was
+idle before. The command-exact channel is run once per direction for sizes on a geometric grid;
+sizes in between are interpolated, longer ones go on at the rate of the last octave. What that
+leaves out is the phase of the refresh relative to the transfer, which a measured kernel does not
+know either.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+import simpy
+
+from bankwidth.devices.dram import DramChannel, Stream, config_of, energy_pj
+from bankwidth.spec import DramSpec
+from bankwidth.system.memory import FOREVER_CK, Served, command_energies
+
+GRID_PER_OCTAVE = 4
+LARGEST_BURSTS = 2**17
+
+
+class StreamCurve:
+    """Ticks, commands and refresh ticks of a lone sequential stream, by its length in bursts."""
+
+    def __init__(self, spec: DramSpec, *, is_write: bool) -> None:
+        config = config_of(spec)
+        self._lengths = _grid()
+        self._ticks: list[float] = []
+        self._refresh: list[float] = []
+        self._counts: list[dict[str, int]] = []
+        for length in self._lengths:
+            channel = DramChannel(config)
+            channel.add(Stream.sequential(base_burst=0, count=length, is_write=is_write))
+            channel.advance(FOREVER_CK)
+            self._ticks.append(channel.now_ck)
+            self._refresh.append(channel.refresh_blocked_ck)
+            self._counts.append(channel.counts)
+
+    def ticks(self, bursts: int) -> float:
+        """Ticks from the first request to the last completion."""
+        return self._between(self._ticks, bursts)
+
+    def refresh_ticks(self, bursts: int) -> float:
+        """Ticks of these in which refresh held requests up."""
+        return self._between(self._refresh, bursts)
+
+    def counts(self, bursts: int) -> dict[str, float]:
+        """Commands issued."""
+        names = self._counts[-1]
+        return {n: self._between([float(c[n]) for c in self._counts], bursts) for n in names}
+
+    def _between(self, values: list[float], bursts: int) -> float:
+        right = bisect.bisect_left(self._lengths, bursts)
+        if right < len(self._lengths) and self._lengths[right] == bursts:
+            return values[right]
+        # Beyond the grid the last octave's rate goes on: it spans many refresh intervals.
+        left = right - 1 if right < len(self._lengths) else right - 1 - GRID_PER_OCTAVE
+        right = min(right, len(self._lengths) - 1)
+        x0, x1 = self._lengths[left], self._lengths[right]
+        return values[left] + (values[right] - values[left]) * (bursts - x0) / (x1 - x0)
+
+
+def _grid() -> list[int]:
+    exponents = range(GRID_PER_OCTAVE * LARGEST_BURSTS.bit_length())
+    sizes = {round(2 ** (e / GRID_PER_OCTAVE)) for e in exponents}
+    return sorted(size for size in sizes if size <= LARGEST_BURSTS)
+
+
+_curves: dict[tuple[str, bool], StreamCurve] = {}
+
+
+def curve_of(spec: DramSpec, *, is_write: bool) -> StreamCurve:
+    """The curve of a described memory, computed once per process: it depends on nothing else."""
+    key = (spec.model_dump_json(exclude={"channels", "capacity_bytes"}), is_write)
+    if key not in _curves:
+        _curves[key] = StreamCurve(spec, is_write=is_write)
+    return _curves[key]
+
+
+class CurveMemory:
+    """Transfers one after the other, each as long as its stream takes on an idle memory."""
+
+    def __init__(self, env: simpy.Environment, name: str, spec: DramSpec) -> None:
+        self.env = env
+        self.name = name
+        self.config = config_of(spec)
+        self.channels = spec.channels
+        self.peak_bytes_per_ns = spec.channel_peak_bytes_per_ns * spec.channels
+        self.read_bytes = 0
+        self.write_bytes = 0
+        self._spec = spec
+        self._free_ps = 0
+        self._busy_ps = 0
+        self._counts: dict[str, float] = {}
+
+    def transfer(self, address: int, size_bytes: int, *, is_write: bool) -> simpy.Event:
+        """Event that succeeds with a `Served` when the last burst is done."""
+        curve = curve_of(self._spec, is_write=is_write)
+        bursts = max(1, -(-size_bytes // (self.channels * self.config.burst_bytes)))
+        duration_ps = round(curve.ticks(bursts) * self.config.tick_ps)
+        refresh_ps = round(curve.refresh_ticks(bursts) * self.config.tick_ps)
+        start_ps = max(self._free_ps, int(self.env.now))
+        self._free_ps = start_ps + duration_ps
+        self._busy_ps += duration_ps
+        self._count(curve.counts(bursts), size_bytes, is_write)
+        served = Served(start_ps, self._free_ps, refresh_ps)
+        return self.env.timeout(self._free_ps - int(self.env.now), served)
+
+    def finish(self) -> None:
+        """Counts are up to date after each transfer."""
+
+    def counts(self) -> dict[str, int]:
+        """Commands of all channels, rounded."""
+        return {name: round(n * self.channels) for name, n in self._counts.items()}
+
+    def row_results(self) -> tuple[int, int]:
+        """(hits, all column accesses): a lone stream misses once per activate."""
+        counts = self.counts()
+        columns = sum(n for name, n in counts.items() if name in ("RD", "WR", "RDA", "WRA"))
+        opened = sum(n for name, n in counts.items() if name in ("ACT", "ACT1"))
+        return max(0, columns - opened), columns
+
+    def energy_pj(self, elapsed_ns: float) -> dict[str, float]:
+        """Energy of all channels by item."""
+        one = {name: round(n) for name, n in self._counts.items()}
+        items = energy_pj(one, elapsed_ns, self.config)
+        return {item: pj * self.channels for item, pj in items.items()}
+
+    def command_energy_pj(self) -> dict[str, float]:
+        """Energy of all commands of each kind."""
+        return command_energies(self.counts(), self.energy_pj(0.0))
+
+    def busy_ps(self) -> int:
+        """Time with work inside."""
+        return self._busy_ps
+
+    def _count(self, counts: dict[str, float], size_bytes: int, is_write: bool) -> None:
+        for name, count in counts.items():
+            self._counts[name] = self._counts.get(name, 0.0) + count
+        if is_write:
+            self.write_bytes += size_bytes
+        else:
+            self.read_bytes += size_bytes

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bankwidth.operators import DTYPE_BITS, Tensor, canonical_dtype, packed_bytes
+from bankwidth.operators.dtypes import unknown_dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("bfloat16", "bf16"),
+        ("torch.float16", "fp16"),
+        ("half", "fp16"),
+        ("FP8", "fp8"),
+        ("float8_e4m3fn", "fp8"),
+        ("int4", "int4"),
+    ],
+)
+def test_names_of_other_tools_are_understood(name: str, canonical: str) -> None:
+    assert canonical_dtype(name) == canonical
+
+
+def test_an_unknown_dtype_has_no_canonical_name_and_a_hint() -> None:
+    assert canonical_dtype("bf17") is None
+    assert "did you mean 'bf16'" in unknown_dtype("bf17")
+
+
+def test_four_bit_values_are_packed_two_in_a_byte() -> None:
+    assert [packed_bytes(elements, "int4") for elements in (1, 2, 3)] == [1, 1, 2]
+
+
+@given(st.integers(0, 10**9), st.sampled_from(sorted(DTYPE_BITS)))
+def test_packing_wastes_less_than_a_byte(elements: int, dtype: str) -> None:
+    spare_bits = 8 * packed_bytes(elements, dtype) - elements * DTYPE_BITS[dtype]
+    assert 0 <= spare_bits < 8
+
+
+def test_size_of_a_tensor_is_its_elements_times_the_width() -> None:
+    tensor = Tensor(name="w", shape=(3, 5, 7), dtype="fp32", role="weight")
+    assert (tensor.elements, tensor.size_bytes) == (105, 420)
