@@ -21,7 +21,9 @@ def main() -> None:
     except UserError as error:
         _stop(str(error), EXIT_USER)
     except BankwidthError as error:
-        _stop(f"{error}\nThis is a bug of bankwidth's; please report it with the command.", EXIT_OURS)
+        _stop(
+            f"{error}\nThis is a bug of bankwidth's; please report it with the command.", EXIT_OURS
+        )
     except KeyboardInterrupt:
         _stop("interrupted", 130)
     except BrokenPipeError:

@@ -14,7 +14,6 @@ import typer
 
 if TYPE_CHECKING:
     from bankwidth.operators import Trace
-    from bankwidth.results import Result
     from bankwidth.system.run import Progress
 
 app = typer.Typer(
@@ -52,6 +51,7 @@ Output = Annotated[int, typer.Option(help="Decode steps after the prompt, for ge
 WeightDtype = Annotated[str, typer.Option(help="Of the weights: bf16, fp16, fp8, int8, int4, ...")]
 ActivationDtype = Annotated[str, typer.Option(help="Of what operators hand to each other.")]
 KvDtype = Annotated[str, typer.Option(help="Of the KV cache.")]
+Out = Annotated[Path | None, typer.Option(help="Write tables, timeline and report here.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
 NoSkip = Annotated[
     bool, typer.Option("--no-skip", help="Simulate repeating traffic period by period.")
@@ -88,7 +88,7 @@ def run(
     weight_dtype: WeightDtype = "bf16",
     activation_dtype: ActivationDtype = "bf16",
     kv_dtype: KvDtype = "bf16",
-    out: Annotated[Path | None, typer.Option(help="Write tables, timeline and report here.")] = None,
+    out: Out = None,
     force: Force = False,
     no_skip: NoSkip = False,
     as_json: AsJson = False,

@@ -35,9 +35,7 @@ def user_cache() -> Path:
         return Path(given)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", str(Path.home())))
-    return Path.home() / (
-        "Library/Caches" if sys.platform == "darwin" else ".cache"
-    )
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 def prepare(notice: Callable[[str], None] | None = None) -> Path:
@@ -47,7 +45,9 @@ def prepare(notice: Callable[[str], None] | None = None) -> Path:
     written a temporary folder stands in, and the kernels compile in every process.
     """
     named = os.environ.get(VARIABLE)
-    folder = Path(named) if named else user_cache() / "bankwidth" / f"{__version__}-{sources_hash()}"
+    folder = (
+        Path(named) if named else user_cache() / "bankwidth" / f"{__version__}-{sources_hash()}"
+    )
     if not _writable(folder):
         folder = Path(tempfile.mkdtemp(prefix="bankwidth-kernels-"))
     if "numba" not in sys.modules:

@@ -67,15 +67,19 @@ EXAMPLES: Final[dict[str, str]] = {
 INTEGER_DIMENSIONS: Final = frozenset({"size", "width", "cycles"})
 _ARTICLES: Final = {"energy": "an", "energy per bit": "an"}
 # At most three digits of exponent: 1e999999999 must not become an integer of a billion digits.
-_QUANTITY: Final = re.compile(
-    r"\s*([+-]?[0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]{1,3})?)\s*([^\W\d].*?)?\s*"  # a unit starts with a letter
-)
+_NUMBER: Final = r"[+-]?[0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]{1,3})?"
+_QUANTITY: Final = re.compile(rf"\s*({_NUMBER})\s*([^\W\d].*?)?\s*")  # a unit starts with a letter
 _MAX_LENGTH: Final = 100
 
 
 def article(dimension: str) -> str:
     """`a time`, `an energy`."""
     return f"{_ARTICLES.get(dimension, 'a')} {dimension}"
+
+
+def unit_pattern(dimension: str) -> str:
+    """Regular expression of the quantities of a dimension, for editors."""
+    return rf"^\s*{_NUMBER}\s*({'|'.join(map(re.escape, UNITS[dimension]))})\s*$"
 
 
 def is_quantity(text: str) -> bool:
@@ -128,7 +132,7 @@ def parse_quantity(text: object, dimension: str) -> float:
 
 
 def _canonical(number: str, factor: float, text: object) -> float:
-    """The product, rounded once: a float product would turn "4.35 GB" into 4349999999.9999995."""
+    """The product, rounded once: a float product would make "0.067 GB" no whole size."""
     try:
         return float(Fraction(number.replace("_", "")) * Fraction(repr(factor)))
     except OverflowError:

@@ -12,7 +12,7 @@ from bankwidth.operators.weights import weight_bytes, weight_tensors
 
 BF16 = Dtypes(weight="bf16", activation="bf16", kv="bf16")
 
-# Published totals: model cards (safetensors metadata), GPT-3's are Table 2.1 rounded by the paper.
+# Published totals, as they are usually given. GPT-3's are those of the paper's Table 2.1.
 PUBLISHED = {
     "gpt2": 124.4e6,
     "gpt2-medium": 354.8e6,
@@ -40,6 +40,23 @@ GPT3 = {
     "gpt3-xl": 1.3e9,
     "gpt3-175b": 175e9,
 }
+
+
+# Known to the last digit: the published checkpoints' number of parameters.
+EXACT = {
+    "gpt2": 124_439_808,
+    "opt-125m": 125_239_296,
+    "opt-350m": 331_196_416,
+    "llama-2-7b": 6_738_415_616,
+    "llama-3-8b": 8_030_261_248,
+    "llama-3-70b": 70_553_706_496,
+    "llama-3.2-1b": 1_235_814_400,
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_parameter_count_is_exact(name: str, shipped: Callable[[str], Any]) -> None:
+    assert parameter_count(model_shape(shipped(name).config, name)) == EXACT[name]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -195,7 +212,7 @@ def test_heads_that_do_not_divide_are_errors(tiny_llama: Any, tiny_gpt2: Any) ->
 
 
 def test_an_unknown_activation_function_gets_a_hint(tiny_llama: Any) -> None:
-    with pytest.raises(SpecError, match="hidden_act must be one of silu.*did you mean 'silu'"):
+    with pytest.raises(SpecError, match=r"hidden_act must be one of silu.*did you mean 'silu'"):
         model_shape({**tiny_llama.config, "hidden_act": "sillu"}, "x")
 
 

@@ -66,7 +66,8 @@ def test_opt_350m_norms_after_each_part_and_projects(shipped: Callable[[str], An
     trace = make_trace(shipped("opt-350m"))
     assert names(trace, 0) == ["embed", "project_in", "embed_position", "embed_add"]
     assert names(trace, 1) == [
-        "qkv", "kv_append", "attention", "o", "add1", "norm1", "fc1", "relu", "fc2", "add2", "norm2",
+        "qkv", "kv_append", "attention", "o", "add1", "norm1",
+        "fc1", "relu", "fc2", "add2", "norm2",
     ]  # fmt: skip
     assert names(trace, 2) == ["project_out", "lm_head"]
     assert matmul(trace, "project_in") == (1, 1024, 512)

@@ -86,20 +86,26 @@ def test_all_wrong_arguments_are_named_at_once(tiny_llama: Any) -> None:
         make_trace(tiny_llama, phase="decod", batch=0, context=-1, kv_dtype="fp7")
     message = str(error.value)
     assert "phase must be one of decode, prefill, generate, got 'decod', did you mean" in message
-    assert "batch must be at least 1, got 0" in message
-    assert "context must be at least 1, got -1" in message
+    assert "batch must be a whole number of at least 1, got 0" in message
+    assert "context must be a whole number of at least 1, got -1" in message
     assert "kv dtype: unknown dtype 'fp7', did you mean" in message
 
 
 @pytest.mark.parametrize("argument", ["prompt", "output"])
 def test_prompt_and_output_must_be_positive(argument: str, tiny_llama: Any) -> None:
-    with pytest.raises(SpecError, match=f"{argument} must be at least 1, got 0"):
-        make_trace(tiny_llama, phase="generate", **{argument: 0})
+    with pytest.raises(SpecError, match=f"{argument} must be a whole number of at least 1, got 0"):
+        make_trace(tiny_llama, **({"phase": "generate", argument: 0}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [1.5, True, "2"])
+def test_a_count_must_be_whole(wrong: Any, tiny_llama: Any) -> None:
+    with pytest.raises(SpecError, match="batch must be a whole number"):
+        make_trace(tiny_llama, batch=wrong)
 
 
 def test_context_fills_the_position_table_and_no_more(tiny_gpt2: Any) -> None:
     assert make_trace(tiny_gpt2, context=16).context == 16
-    with pytest.raises(SpecError, match="17 tokens is longer than .* position table.* has 16"):
+    with pytest.raises(SpecError, match=r"17 tokens is longer than .* position table.* has 16"):
         make_trace(tiny_gpt2, context=17)
 
 

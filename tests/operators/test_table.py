@@ -220,6 +220,11 @@ def test_a_table_without_operators_is_refused(tmp_path: Path) -> None:
         read_table(table(tmp_path, "operators,m\ngemm,1\n"))
 
 
+def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"ops\.csv:1: column m given twice"):
+        read_table(table(tmp_path, "operator,m, m,dtype\ngemm,1,2,bf16\n"))
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="not an operator table"):
         read_table(table(tmp_path, ""))

@@ -58,9 +58,7 @@ class PimLowering:
         check_dtype(op.name, op.weight_dtype)
         key = ("matmul", op.m * op.batch, op.n, op.k)
         if key not in self._programs:
-            self._programs[key] = lower_matmul(
-                self._geometry, m=op.m * op.batch, n=op.n, k=op.k
-            )
+            self._programs[key] = lower_matmul(self._geometry, m=op.m * op.batch, n=op.n, k=op.k)
         rows = matmul_rows(self._geometry, n=op.n, k=op.k)
         program = self._programs[key].at(self._row(f"{op.layer}/{op.name}", rows))
         yield self._task(op.name, index, engine, program, reads=True)
@@ -75,7 +73,9 @@ class PimLowering:
         programs = lower_attention(
             layout, n_heads=op.n_heads, kv_len=op.kv_len, q_len=op.q_len, causal=op.causal
         )
-        yield self._task(f"{op.name}.score", index, engine, programs.score.at(first_row), reads=True)
+        yield self._task(
+            f"{op.name}.score", index, engine, programs.score.at(first_row), reads=True
+        )
         yield self._softmax(op, index, programs.softmax_rows, programs.softmax_elements)
         context_program = programs.context.at(first_row)
         yield self._task(f"{op.name}.context", index, engine, context_program, reads=True)

@@ -16,7 +16,7 @@ from bankwidth.operators.movement import Collective, Embedding, KvAppend
 from bankwidth.operators.table import TableRow, operator_from_row, read_table
 from bankwidth.operators.tensor import Tensor
 from bankwidth.operators.trace import Block, Step, Trace
-from bankwidth.operators.trace_file import read_trace, write_trace
+from bankwidth.operators.trace_file import read_trace, trace_lines, write_trace
 from bankwidth.operators.vector import Elementwise, Norm, Rope, Softmax
 from bankwidth.operators.weights import kv_bytes, parameter_count, weight_tensors
 
@@ -56,6 +56,7 @@ __all__ = [
     "parameter_count",
     "read_table",
     "read_trace",
+    "trace_lines",
     "weight_tensors",
     "write_trace",
 ]

@@ -128,8 +128,8 @@ def _check_arguments(
         hint = did_you_mean(phase, PHASES)
         problems.append(f"phase must be one of {', '.join(PHASES)}, got {phase!r}{hint}")
     for argument, count in counts.items():
-        if count < 1:
-            problems.append(f"{argument} must be at least 1, got {count}")
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            problems.append(f"{argument} must be a whole number of at least 1, got {count!r}")
     for role, dtype in dtypes.items():
         if canonical_dtype(dtype) is None:
             problems.append(f"{role} dtype: {unknown_dtype(dtype)}")

@@ -57,10 +57,8 @@ def read_table(path: str | Path) -> list[TableRow]:
     """
     path = Path(path)
     lines = _cells(path)
-    header = next(lines, (0, []))[1]
-    if "operator" not in header:
-        hint = did_you_mean("operator", header)
-        raise TraceError(f"{path}:1: no column 'operator'{hint}: not an operator table")
+    header = [name.strip() for name in next(lines, (1, []))[1]]
+    _check_header(path, header)
     return _rows(path, header, lines)
 
 
@@ -84,6 +82,15 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
     except csv.Error as error:
         raise TraceError(f"{path}:{reader.line_num}: not CSV: {error}") from error
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if "operator" not in header:
+        hint = did_you_mean("operator", header)
+        raise TraceError(f"{path}:1: no column 'operator'{hint}: not an operator table")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise TraceError(f"{path}:1: column {', '.join(twice)} given twice")
 
 
 def _rows(path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]) -> list[TableRow]:

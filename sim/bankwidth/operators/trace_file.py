@@ -32,7 +32,7 @@ def write_trace(trace: Trace, path: str | Path) -> None:
     cannot hold.
     """
     path = Path(path)
-    data = "".join(f"{line}\n" for line in _lines(trace)).encode()
+    data = "".join(f"{line}\n" for line in trace_lines(trace)).encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
     try:
@@ -50,7 +50,7 @@ def read_trace(path: str | Path) -> Trace:
     return _Reader(Path(path)).trace()
 
 
-def _lines(trace: Trace) -> Iterator[str]:
+def trace_lines(trace: Trace) -> Iterator[str]:
     header = {"format": FORMAT, "version": VERSION} | encode(trace, leave_out=("blocks",))
     yield _dumped(header | {"blocks": len(trace.blocks)})
     for block in trace.blocks:

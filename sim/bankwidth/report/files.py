@@ -19,7 +19,7 @@ RUN_FILES: Final = (
 _NAMED: Final = 3  # foreign files that a refusal names
 
 
-def check_run_dir(folder: str | Path, *, force: bool = False) -> Path:
+def check_target(folder: str | Path, *, force: bool = False) -> Path:
     """Raise OutputError now where `write_run` would refuse later: call it before a long run."""
     path = Path(folder)
     try:
@@ -35,7 +35,7 @@ def write_run(result: Result, folder: str | Path, *, force: bool = False) -> lis
     With `force` a folder in use is taken too: files with our names are replaced, all others stay.
     Raises OutputError when the folder is in use, or cannot be written.
     """
-    path = check_run_dir(folder, force=force)
+    path = check_target(folder, force=force)
     contents = _contents(result)
     made = _missing(path)
     try:

@@ -27,8 +27,8 @@ from bankwidth.report.words import (
 )
 from bankwidth.results import Result, Table, column
 
-MAX_ROWS: Final = 2000  # above it only the operators added up over layers are in the page
-MAX_BARS: Final = 1000
+MAX_ROWS: Final = 1000  # above it only the operators added up over layers are in the page
+MAX_BARS: Final = 600
 _DIGITS: Final = 6  # significant digits of numbers in the page; the CSV files hold all of them
 _OPERATOR_COLUMNS: Final = (
     *("index", "name", "layer", "time_ns", "bound", "kind", "engine", "start_ns", "duration_ns"),
@@ -98,16 +98,16 @@ def _figure_data(figure: Figure) -> dict[str, Any]:
 
 def _table_data(table: Table, names: Iterable[str]) -> list[dict[str, Any]]:
     rows = table.rows()
-    return [
-        {
-            "name": name,
-            "unit": table.unit(name),
-            "meaning": column(name).meaning,
-            "text": table[name].dtype.kind in "UO",
-            "values": [row[name] for row in rows],
-        }
-        for name in names
-    ]
+    return [_column_data(table, name, [row[name] for row in rows]) for name in names]
+
+
+def _column_data(table: Table, name: str, values: list[Any]) -> dict[str, Any]:
+    """A column; texts, which repeat from layer to layer, as numbers of `words`."""
+    data = {"name": name, "unit": table.unit(name), "meaning": column(name).meaning}
+    if table[name].dtype.kind not in "UO":
+        return data | {"values": values}
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(values))}
+    return data | {"words": list(numbers), "values": [numbers[value] for value in values]}
 
 
 def _short(value: Any) -> Any:

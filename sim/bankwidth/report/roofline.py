@@ -15,6 +15,8 @@ from bankwidth.results import Result, Table
 _MARGIN: Final = (
     4.0  # the drawn range of intensity reaches this factor beyond the points and ridges
 )
+_SLOPES: Final = ("dash", "longdashdot")
+_FLATS: Final = ("solid", "dot", "dashdot", "longdash")
 _SMALLEST_PX, _LARGEST_PX = 8.0, 30.0
 
 
@@ -31,7 +33,7 @@ def roofline(result: Result) -> Figure:
     _add_roofs(figure, result, _intensity_range(result, points))
     _add_points(figure, points)
     left_out = int(groups["count"].sum() - points["count"].sum())
-    style(figure, "Roofline", "FLOP per byte moved", "achieved TFLOPS", height=460)
+    style(figure, "Roofline", "FLOP per byte moved", "achieved TFLOPS", height=480)
     if left_out:
         note = f"{left_out} operators without FLOPs are left out"
         figure.update_layout(title={"subtitle": {"text": note}}, margin={"t": 70})
@@ -62,31 +64,41 @@ def _add_roofs(figure: Figure, result: Result, span: tuple[float, float]) -> Non
     bandwidths = result.roofs.get("bandwidth_bytes_per_ns", {})
     top_tflops = max(peaks_tflops.values(), default=math.inf)
     widest_bytes_per_ns = max(bandwidths.values(), default=math.inf)
-    for name, bytes_per_ns in bandwidths.items():
-        end = min(span[1], 1000.0 * top_tflops / bytes_per_ns)
+    for number, (name, bytes_per_ns) in enumerate(bandwidths.items()):
+        ends = [span[0], min(span[1], 1000.0 * top_tflops / bytes_per_ns)]
         text = f"{name} {format_rate(bytes_per_ns)}"
-        _add_roof(figure, text, [span[0], end], [x * bytes_per_ns / 1000.0 for x in (span[0], end)])
-    for name, peak_tflops in peaks_tflops.items():
-        start = max(span[0], 1000.0 * peak_tflops / widest_bytes_per_ns)
+        _add_roof(
+            figure, text, ends, [x * bytes_per_ns / 1000.0 for x in ends], _SLOPES[number % 2]
+        )
+    for number, (name, peak_tflops) in enumerate(_merged(peaks_tflops).items()):
+        ends = [max(span[0], 1000.0 * peak_tflops / widest_bytes_per_ns), span[1]]
         text = f"{name} {peak_tflops:.4g} TFLOPS"
-        _add_roof(figure, text, [start, span[1]], [peak_tflops, peak_tflops])
+        _add_roof(figure, text, ends, [peak_tflops, peak_tflops], _FLATS[number % 4])
 
 
-def _add_roof(figure: Figure, text: str, x: list[float], y: list[float]) -> None:
-    """One roof, named where it is drawn: along a slope at its foot, on a flat roof at its end."""
-    flat = y[0] == y[1]
+def _merged(peaks_tflops: dict[str, float]) -> dict[str, float]:
+    """Peaks of the same height under one name, as they are one line."""
+    names: dict[float, list[str]] = {}
+    for name, peak_tflops in peaks_tflops.items():
+        names.setdefault(peak_tflops, []).append(name)
+    return {_joined(together): peak_tflops for peak_tflops, together in names.items()}
+
+
+def _joined(names: list[str]) -> str:
+    """`gpu bf16`, `gpu fp16` as `gpu bf16, fp16`."""
+    engine = names[0].partition(" ")[0] + " "
+    return ", ".join([names[0], *(name.removeprefix(engine) for name in names[1:])])
+
+
+def _add_roof(figure: Figure, text: str, x: list[float], y: list[float], dash: str) -> None:
+    """One roof, named in the legend: labels on roofs of similar height would cover each other."""
     figure.add_scatter(
         x=x,
         y=y,
-        mode="lines+markers+text",
-        marker={"size": 8, "opacity": 0},  # unseen: it keeps the text off the line
-        line={"color": GREY, "width": 1.5, "dash": "solid" if flat else "dash"},
-        text=["", plain(text)] if flat else [plain(text), ""],
-        textposition="top left" if flat else "bottom right",
-        textfont={"size": 11},
-        hoverinfo="skip",
-        showlegend=False,
-        cliponaxis=False,
+        mode="lines",
+        name=plain(text),
+        line={"color": GREY, "width": 1.5, "dash": dash},
+        hoverinfo="name",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from bankwidth.results import Result, column
 from bankwidth.units import UNITS, format_bytes
 
+_NS_IN_S: Final = 1e-9
 PART_NAMES: Final = {
     "bound_ns": "at the bound",
     "launch_ns": "launch",
@@ -110,8 +111,18 @@ def show(value: float, unit: str) -> str:
         "pJ": short_energy,
         "B": format_bytes,
         "B/ns": format_rate,
+        "s": lambda time_s: short_time(time_s / _NS_IN_S),
+        "%": lambda percent: f"{percent:.1f} %",
+        "FLOP": _format_flops,
     }
     return shown[unit](value) if unit in shown else f"{value:.4g} {unit}".rstrip()
+
+
+def _format_flops(flops: float) -> str:
+    for factor, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
+        if flops >= factor:
+            return f"{flops / factor:.3g} {unit}"
+    return f"{flops:.0f} FLOP"
 
 
 def plain(text: object) -> str:

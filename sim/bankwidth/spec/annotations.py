@@ -9,6 +9,7 @@ from pydantic import BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from bankwidth.spec.base import yaml_key
+from bankwidth.units import article
 
 
 def below(annotation: Any, item: int | str) -> tuple[Any, bool]:
@@ -70,5 +71,5 @@ def keys_of(model: type[BaseModel]) -> list[str]:
 def need_of(field: FieldInfo) -> str:
     """What a field must be given: its dimension with an example, and its description."""
     schemas = [m.json_schema for m in field.metadata if isinstance(m, WithJsonSchema)]
-    quantity = [f"a {s['title']} such as {s['examples'][0]!r}" for s in schemas if s]
+    quantity = [f"{article(s['title'])} such as {s['examples'][0]!r}" for s in schemas if s]
     return ": ".join(quantity + ([field.description] if field.description else []))

@@ -22,7 +22,14 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from bankwidth.errors import SpecError, did_you_mean
-from bankwidth.units import EXAMPLES, INTEGER_DIMENSIONS, UNITS, parse_quantity
+from bankwidth.units import (
+    EXAMPLES,
+    INTEGER_DIMENSIONS,
+    UNITS,
+    article,
+    parse_quantity,
+    unit_pattern,
+)
 
 # Longest first: `bandwidth_bytes_per_ns` must lose all of its unit.
 UNIT_SUFFIXES: Final = (
@@ -47,7 +54,7 @@ def pick(data: object, field_name: str) -> Any:
     """A field of a description, be it built already or still raw (by YAML key or field name)."""
     if isinstance(data, Mapping):
         return data.get(yaml_key(field_name), data.get(field_name))
-    return getattr(data, field_name, None)
+    return getattr(data, field_name, None) if isinstance(data, BaseModel) else None
 
 
 def pick_mapping(data: object, field_name: str) -> Mapping[str, Any]:
@@ -78,15 +85,23 @@ class Spec(BaseModel):
     def _check_relations(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(data, cls):
             return data
-        broken = list(cls.relations(data))
         try:
             spec = handler(data)
         except ValidationError as error:
-            _raise_with(error, broken)
+            _raise_with(error, cls._relations_of_wrong(data))
             raise
+        broken = list(cls.relations(data))
         if broken:
             raise ValidationError.from_exception_data(cls.__name__, _details(broken))
         return spec
+
+    @classmethod
+    def _relations_of_wrong(cls, data: object) -> list[Relation]:
+        """Of data that are wrong already: where they have a shape no rule expects, that is said."""
+        try:
+            return list(cls.relations(data))
+        except (AttributeError, TypeError):
+            return []
 
 
 def _details(relations: list[Relation]) -> list[InitErrorDetails]:
@@ -131,24 +146,29 @@ def _parser(dimension: str, *, positive: bool) -> Callable[[Any], float | int]:
         number = parse_quantity(value, dimension)
         if number < 0 or (positive and number == 0):
             least = "above" if positive else "at least"
-            raise SpecError(f"{value!r}: a {dimension} here must be {least} 0")
+            raise SpecError(f"{value!r}: {article(dimension)} here must be {least} 0")
         if dimension in INTEGER_DIMENSIONS:
             if number != int(number):
-                raise SpecError(f"{value!r}: a {dimension} here must be whole")
+                raise SpecError(f"{value!r}: {article(dimension)} here must be whole")
             return int(number)
         return number
 
     return parse
 
 
-def _schema(dimension: str, *, positive: bool) -> WithJsonSchema:
-    units = ", ".join(UNITS[dimension])
+def _words(dimension: str, *, positive: bool) -> str:
+    """What a quantity must be, with all units it may have."""
     least = "above" if positive else "at least"
+    return f"{article(dimension)} {least} 0, with its unit: {', '.join(UNITS[dimension])}"
+
+
+def _schema(dimension: str, *, positive: bool) -> WithJsonSchema:
     return WithJsonSchema(
         {
             "type": "string",
             "title": dimension,
-            "description": f"a {dimension} {least} 0, with its unit: {units}",
+            "description": _words(dimension, positive=positive),
+            "pattern": unit_pattern(dimension),
             "examples": [EXAMPLES[dimension]],
         }
     )

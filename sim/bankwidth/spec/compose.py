@@ -86,7 +86,7 @@ class Composer:
             example = "gpu/h200-sxm" if key == DEVICE else "common.yaml"
             raise SpecError(f"need a name or a file, such as {example!r}")
         is_name = key == DEVICE and not name.endswith(SUFFIXES)
-        target = shipped("device", name) if is_name else folder / Path(name).expanduser()
+        target = shipped("device", name) if is_name else folder / name
         if not target.is_file():
             raise SpecError(f"no such file: {target}")
         if target.resolve() in [path.resolve() for path in self._open]:

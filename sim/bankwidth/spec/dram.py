@@ -1,7 +1,7 @@
 """One DRAM channel: its organisation, its timing in clock cycles, and its energy.
 
-Timing values are written in cycles of the command clock (`"36 ck"`) or in time (`"13.75 ns"`, rounded
-up to cycles of `tck`); once read they are plain integers of cycles.
+Timing values are written in cycles of the command clock (`"36 ck"`) or in time (`"13.75 ns"`,
+rounded up to cycles of `tck`); once read they are plain integers of cycles.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ Cycles = Annotated[
         {
             "type": "string",
             "title": "cycles or time",
-            "description": f"cycles (ck) or a time rounded up to them: ck, {', '.join(UNITS['time'])}",
+            "description": f"cycles or a time rounded up to them: ck, {', '.join(UNITS['time'])}",
             "examples": ["36 ck", "13.75 ns"],
         }
     ),

@@ -95,7 +95,7 @@ def _is_misspelt(detail: ErrorDetails, place: _Place, extra: list[_Place]) -> bo
 
 
 def _is_foreign(place: _Place, foreign: list[str]) -> bool:
-    """Whether it is in a description of another kind than is needed there; only the kind is said."""
+    """Whether it is in a description of a kind not needed there; only the kind is said."""
     parents = (f"{path}." if path else "" for path in foreign)
     return place.key != KIND and any(place.path.startswith(parent) for parent in parents)
 
@@ -105,13 +105,14 @@ def _problem(detail: ErrorDetails, place: _Place) -> Problem:
         return _wrong_kind(detail, place)
     explain = _TEXTS.get(detail["type"])
     message = explain(detail, place) if explain else _lowered(detail["msg"])
-    is_entry = place.is_key or not place.is_there or detail["type"] in ("extra_forbidden", RELATION)
-    is_entry = is_entry and not (detail["type"] == RELATION and _is_scalar(place))
-    return Problem(place.node.at if is_entry else place.node.mark, place.path, message)
+    mark = place.node.at if _is_of_entry(detail, place) else place.node.mark
+    return Problem(mark, place.path, message)
 
 
-def _is_scalar(place: _Place) -> bool:
-    return place.is_there and not place.is_key and not place.node.children
+def _is_of_entry(detail: ErrorDetails, place: _Place) -> bool:
+    """Whether to point to the key: something is absent below it, or the key itself is wrong."""
+    is_group = detail["type"] == RELATION and bool(place.node.children)
+    return is_group or place.is_key or not place.is_there or detail["type"] == "extra_forbidden"
 
 
 def _wrong_kind(detail: ErrorDetails, place: _Place) -> Problem:
@@ -147,6 +148,8 @@ def _shown(value: object) -> str:
 
 
 def _missing(detail: ErrorDetails, place: _Place) -> str:
+    if isinstance(detail["loc"][-1], int):
+        return "missing, the list is too short"
     field = field_of(place.parent, place.key) if place.parent else None
     need = need_of(field) if field else ""
     return f"missing, need {need}" if need else "missing"

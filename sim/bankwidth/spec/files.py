@@ -47,7 +47,7 @@ def shipped(what: str, name: str) -> Path:
 
 def is_path(name: str) -> bool:
     """Whether an argument is a path by its looks: `x.yaml`, `./x`, `/x`; else it is a name."""
-    return name.endswith(SUFFIXES) or name.startswith((".", "~", os.sep))
+    return name.endswith(SUFFIXES) or name.startswith((".", os.sep))
 
 
 def find(what: str, name: str | Path) -> Path:
@@ -55,7 +55,7 @@ def find(what: str, name: str | Path) -> Path:
     if isinstance(name, Path):
         return name
     if is_path(name):
-        return Path(name).expanduser()
+        return Path(name)
     if name not in shipped_names(what) and Path(name).exists():
         return Path(name)
     return shipped(what, name)

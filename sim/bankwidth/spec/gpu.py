@@ -23,7 +23,7 @@ from bankwidth.spec.base import (
     pick,
     pick_mapping,
 )
-from bankwidth.spec.dtypes import Dtype
+from bankwidth.spec.dtypes import DTYPES, Dtype
 
 
 class TileSpec(Spec):
@@ -83,5 +83,5 @@ def _same_dtypes(data: object, rates: str, energy: object, energies: str) -> Ite
     key = energies.removesuffix("_pj")
     known = pick_mapping(energy, energies)
     for dtype in pick_mapping(data, rates):
-        if known and dtype not in known:
+        if known and dtype in DTYPES and dtype not in known:
             yield ("energy", key), f"no energy for {dtype}, which has a rate"

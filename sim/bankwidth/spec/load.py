@@ -109,6 +109,8 @@ def _kind_problem(root: Node, kinds: list[str]) -> Problem | None:
     found = root.children.get(KIND)
     if found is None:
         return Problem(root.mark, KIND, f"missing, allowed: {', '.join(kinds)}")
+    if not isinstance(found.value, str):
+        return Problem(found.mark, KIND, f"need a text, allowed: {', '.join(kinds)}")
     if found.value in kinds:
         return None
     if found.value in MODELS:

@@ -8,6 +8,7 @@ from bankwidth.errors import SpecError
 from bankwidth.spec.base import unknown
 from bankwidth.spec.load import MODELS
 from bankwidth.spec.version import SCHEMA_VERSION, VERSION_KEY
+from bankwidth.units import UNITS
 
 SCHEMA_KINDS: Final = tuple(MODELS)
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -65,9 +66,21 @@ def _entry(key: str, schema: dict[str, Any]) -> dict[str, Any]:
     """A value, or `{value:, source:}` where the value is physical."""
     if key == "source":
         return dict(_SOURCE)
+    if "oneOf" in schema:  # `device:` alone fits every member, so more than one may hold
+        return {"anyOf": schema["oneOf"]} | {
+            k: v for k, v in schema.items() if k not in ("oneOf", "discriminator")
+        }
     if _is_table(schema):
         return _table(schema)
-    return _sourced(schema) if _is_physical(schema) else schema
+    return _sourced(_with_units(schema)) if _is_physical(schema) else schema
+
+
+def _with_units(schema: dict[str, Any]) -> dict[str, Any]:
+    """A field's own description hides that of its quantity: say the units again."""
+    dimension, text = schema.get("title"), schema.get("description", "")
+    if dimension not in UNITS or "with its unit" in text:
+        return schema
+    return schema | {"description": f"{text}; with its unit: {', '.join(UNITS[dimension])}"}
 
 
 def _is_physical(schema: dict[str, Any]) -> bool:

@@ -226,9 +226,7 @@ def _components_table(run: Run, ledger: Ledger) -> Table:
             "utilisation": [b / total_ps for b in busy],
             "read_bytes": [row[3] for row in rows],
             "write_bytes": [row[4] for row in rows],
-            "energy_dynamic_pj": [
-                whole[row[0]] - s for row, s in zip(rows, static, strict=True)
-            ],
+            "energy_dynamic_pj": [whole[row[0]] - s for row, s in zip(rows, static, strict=True)],
             "energy_static_pj": static,
             "energy_pj": [whole[row[0]] for row in rows],
         }
@@ -246,7 +244,9 @@ def _commands_table(wired: Wired) -> Table:
 
 
 def _metrics(wired: Wired) -> dict[str, float]:
-    hits, total = (sum(x) for x in zip(*(m.row_results() for m in wired.memories.values()), strict=True))
+    hits, total = (
+        sum(x) for x in zip(*(m.row_results() for m in wired.memories.values()), strict=True)
+    )
     return {"row_hit_rate": hits / total} if total else {}
 
 

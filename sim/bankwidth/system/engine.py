@@ -153,9 +153,7 @@ class Engine:
         """Memory and link work at the same time, byte behind byte; then the link's latency."""
         memory = self._memories[transfer.memory]
         link = self._links.get(transfer.memory)
-        event = memory.transfer(
-            transfer.address, transfer.size_bytes, is_write=transfer.is_write
-        )
+        event = memory.transfer(transfer.address, transfer.size_bytes, is_write=transfer.is_write)
         sent_ps = link.serialise(transfer.size_bytes, self._now()) if link else 0
         served: Served = yield event
         delay_ps = max(0, sent_ps - self._now()) + (link.latency_ps if link else 0)

@@ -12,10 +12,20 @@ from typing import Protocol
 
 import simpy
 
-from bankwidth.devices.dram import DramChannel, Stream, config_of, energy_pj
+from bankwidth.devices.dram import (
+    DramChannel,
+    DramConfig,
+    Mapper,
+    Stream,
+    config_of,
+    energy_pj,
+)
 from bankwidth.spec import DramSpec
 
-FOREVER_CK = 2**62
+FOREVER_CK = 2**58
+# Consecutive bursts change bank group and pseudo-channel every four, as memory controllers of GPUs
+# have it; with whole rows one after the other a stream would wait for one bank group's tCCD_L.
+MAPPER = Mapper.MOP4_CLXOR
 
 
 class Memory(Protocol):
@@ -76,6 +86,13 @@ def command_energies(counts: Mapping[str, int], items_pj: Mapping[str, float]) -
     return energies
 
 
+def sequential(config: DramConfig, first: int, count: int, is_write: bool) -> Stream:
+    """Consecutive bursts of a channel; what runs over its end lies before it instead."""
+    bursts = config.capacity_bytes // config.burst_bytes
+    base = min(first % bursts, max(0, bursts - count))
+    return Stream(base_burst=base, counts=(min(count, bursts), 1, 1), is_write=is_write)
+
+
 class DramMemory:
     """A memory that advances to its own next completion, and back when a newcomer joins earlier.
 
@@ -88,7 +105,7 @@ class DramMemory:
         self.env = env
         self.name = name
         self.config = config_of(spec)
-        self.channel = DramChannel(self.config, skip=skip)
+        self.channel = DramChannel(self.config, mapper=MAPPER, skip=skip)
         self.channels = spec.channels
         self.peak_bytes_per_ns = spec.channel_peak_bytes_per_ns * spec.channels
         self.read_bytes = 0
@@ -106,13 +123,8 @@ class DramMemory:
             self.read_bytes += size_bytes
         stripe = self.channels * self.config.burst_bytes
         self._catch_up()
-        stream = self.channel.add(
-            Stream.sequential(
-                base_burst=address // stripe % self.config.channel_bursts,
-                count=max(1, -(-size_bytes // stripe)),
-                is_write=is_write,
-            )
-        )
+        bursts = max(1, -(-size_bytes // stripe))
+        stream = self.channel.add(sequential(self.config, address // stripe, bursts, is_write))
         event = self.env.event()
         self._waiting[stream] = (event, int(self.env.now), self.channel.refresh_blocked_ck)
         self._run_ahead()

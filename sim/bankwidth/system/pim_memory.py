@@ -126,9 +126,7 @@ class PimMemory:
         items: dict[str, float] = {}
         for lane in self._lanes:
             open_ns = lane.channel.open_ck * self.config.tick_ps / 1000.0
-            one = energy_pj(
-                lane.channel.counts, elapsed_ns, min(open_ns, elapsed_ns), self.config
-            )
+            one = energy_pj(lane.channel.counts, elapsed_ns, min(open_ns, elapsed_ns), self.config)
             for item, pj in one.items():
                 items[item] = items.get(item, 0.0) + pj * lane.channels
         return items

@@ -37,7 +37,7 @@ def run_plan(wired: Wired, plan: Plan, progress: Progress | None = None) -> Run:
     records = [TaskRecord(start_ps=0) for _ in plan.tasks]
     for index, task in enumerate(plan.tasks):
         env.process(_run_task(wired, task, records[index], done, index))
-    _step(env, done, progress)
+    _step(env, records, progress)
     stuck = [index for index, event in enumerate(done) if not event.processed]
     if stuck:
         raise SimulationError(_who_waits(plan.tasks, stuck, done))
@@ -57,14 +57,18 @@ def _run_task(
     done[index].succeed()
 
 
-def _step(env: simpy.Environment, done: list[simpy.Event], progress: Progress | None) -> None:
-    """Run to the last event; progress is told every thousand events."""
-    events = 0
+def _step(
+    env: simpy.Environment, records: Sequence[TaskRecord], progress: Progress | None
+) -> None:
+    """Run to the last event; progress hears every thousand events how many tasks are over."""
+    events = finished = 0
     while env.peek() != float("inf"):
         env.step()
         events += 1
         if progress is not None and events % 1000 == 0:
-            progress(sum(event.triggered for event in done), len(done))
+            while finished < len(records) and records[finished].end_ps:
+                finished += 1
+            progress(finished, len(records))
 
 
 def _who_waits(tasks: Sequence[Task], stuck: list[int], done: list[simpy.Event]) -> str:
@@ -72,6 +76,8 @@ def _who_waits(tasks: Sequence[Task], stuck: list[int], done: list[simpy.Event])
     for index in stuck[:_SHOWN]:
         missing = [d for d in tasks[index].deps if not done[d].processed]
         names = ", ".join(f"task {d} {tasks[d].name!r}" for d in missing) or "its engine"
-        lines.append(f"task {index} {tasks[index].name!r} on {tasks[index].engine} waits for {names}")
+        lines.append(
+            f"task {index} {tasks[index].name!r} on {tasks[index].engine} waits for {names}"
+        )
     more = f"; and {len(stuck) - _SHOWN} more" if len(stuck) > _SHOWN else ""
     return f"deadlock, {len(stuck)} of {len(tasks)} tasks cannot go on: {'; '.join(lines)}{more}"

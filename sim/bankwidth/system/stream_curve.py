@@ -13,9 +13,9 @@ import bisect
 
 import simpy
 
-from bankwidth.devices.dram import DramChannel, Stream, config_of, energy_pj
+from bankwidth.devices.dram import DramChannel, config_of, energy_pj
 from bankwidth.spec import DramSpec
-from bankwidth.system.memory import FOREVER_CK, Served, command_energies
+from bankwidth.system.memory import FOREVER_CK, MAPPER, Served, command_energies, sequential
 
 GRID_PER_OCTAVE = 4
 LARGEST_BURSTS = 2**17
@@ -31,8 +31,8 @@ class StreamCurve:
         self._refresh: list[float] = []
         self._counts: list[dict[str, int]] = []
         for length in self._lengths:
-            channel = DramChannel(config)
-            channel.add(Stream.sequential(base_burst=0, count=length, is_write=is_write))
+            channel = DramChannel(config, mapper=MAPPER)
+            channel.add(sequential(config, 0, length, is_write))
             channel.advance(FOREVER_CK)
             self._ticks.append(channel.now_ck)
             self._refresh.append(channel.refresh_blocked_ck)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import networkx as nx
 import simpy
@@ -80,7 +81,7 @@ def _routes(
         if not nx.has_path(graph, engine, memory):
             raise MappingError(f"{machine.name}: no link leads from {engine!r} to {memory!r}")
         path = nx.shortest_path(graph, engine, memory)
-        names = [graph.edges[edge]["link"] for edge in zip(path, path[1:], strict=False)]
+        names = [graph.edges[edge]["link"] for edge in pairwise(path)]
         used = [links[name] for name in names if name is not None]
         if used:
             routes[memory] = used[-1]

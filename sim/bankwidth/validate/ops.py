@@ -42,9 +42,7 @@ def simulate_operator(machine: MachineSpec, op: Operator) -> Result:
     return assemble(run, trace, {})
 
 
-def run_ops(
-    machine: MachineSpec, path: Path | str, *, progress: Progress | None = None
-) -> Table:
+def run_ops(machine: MachineSpec, path: Path | str, *, progress: Progress | None = None) -> Table:
     """Latency, bound and energy of each row; rows of equal shape are simulated once.
 
     Raises TraceError with `file:line` for a row that the machine cannot run.

@@ -11,7 +11,6 @@ from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
 from bankwidth.errors import MappingError
 from bankwidth.spec import TileSpec
 
-
 MakeChip = Callable[..., Chip]
 
 
@@ -87,7 +86,9 @@ def test_no_kernel_beats_the_peak_or_reads_less_than_its_weights(
 
 
 @given(m=st.integers(1, 2000), n=st.integers(1, 2000), k=st.integers(1, 2000))
-def test_more_sms_and_more_tiles_never_slow_a_kernel(make_chip: MakeChip, m: int, n: int, k: int) -> None:
+def test_more_sms_and_more_tiles_never_slow_a_kernel(
+    make_chip: MakeChip, m: int, n: int, k: int
+) -> None:
     few = matmul_cost(make_chip(), shape(m, n, k), x_in_l2=True)
     more = matmul_cost(make_chip(sms=200), shape(m, n, k), x_in_l2=True)
     choice = (TileSpec(m=100, n=100, k=50), TileSpec(m=20, n=40, k=50))

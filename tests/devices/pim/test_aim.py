@@ -18,7 +18,8 @@ GOLDEN = Path(__file__).parents[4] / "shared/reference/pim/aim_simulator_micro.c
 def test_every_golden_row_is_equal_to_the_cycle(config: PimConfig) -> None:
     if not GOLDEN.exists():
         pytest.skip("the golden table is not here")
-    rows = list(csv.DictReader(GOLDEN.open()))
+    with GOLDEN.open() as file:
+        rows = list(csv.DictReader(file))
     assert len(rows) >= 24
     ours = [micro_cycles(row["case"], row["params"], config) for row in rows]
     assert ours == [int(row["memory_system_cycles"]) for row in rows]

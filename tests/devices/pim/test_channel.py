@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -291,6 +293,25 @@ def test_kernel_codes_are_those_of_the_tables() -> None:
     assert config.MOVES == ("none", "in", "out")
     assert [kernel.MOVES_NONE, kernel.MOVES_IN, kernel.MOVES_OUT] == [0, 1, 2]
     assert [getattr(kernel, field.upper()) for field in config.FIELDS] == list(range(6))
+
+
+def test_a_clone_goes_its_own_way(config: PimConfig, program: Build) -> None:
+    first = PimChannel(config)
+    first.run(program(("MAC_ABK", 64, 0, NO)))
+    before = _state(first)
+    twin = first.clone()
+    assert _state(twin) == before
+    twin.run(program(("MAC_ABK", 64, 1, NO)))
+    assert _state(first) == before
+    assert twin.row_misses == 2
+
+
+def test_numba_is_imported_only_when_something_runs() -> None:
+    code = (
+        "import sys, bankwidth.mapping.lower_pim, bankwidth.devices.pim.channel, "
+        "bankwidth.devices.pim.energy; sys.exit('numba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # ---- misuse -------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def _loaded(tmp_path: Path, change: dict[str, Any] | None = None) -> PimSpec:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("gaps/0/before/0", "MAC_AKB", r"gaps.0.before.0.*unknown command 'MAC_AKB'.*'MAC_ABK'"),
+        ("gaps/0/before/0", "MAC_AKB", "gaps.0.before.0: unknown command 'MAC_AKB', allowed: ACT"),
         ("gaps/3/gap", "12", "unit missing"),
         ("gaps/3/gap", "-1 ns", "at least 0"),
         ("gaps/3/gap", "1.5 ck", "whole"),
@@ -94,9 +94,9 @@ def test_every_command_and_gap_has_a_source() -> None:
     sources = sources_of(SHIPPED)
     spec = load_device("pim/gddr6-aim")
     assert isinstance(spec, PimSpec)
-    for name in spec.commands:
-        assert "power script" in sources[f"commands.{name}.energy"] or name in ("RD_AF", "REF_ALL",
-                                                                                "MAC_ABK")  # fmt: skip
+    energies = [sources[f"commands.{name}.energy"] or "" for name in spec.commands]
+    assert all(energies)
+    assert sum("power script" in source for source in energies) >= len(energies) - 2
     own = [source for path, source in sources.items() if path.startswith("gaps.")]
     assert len(own) >= len(spec.gaps)
     assert all(own)

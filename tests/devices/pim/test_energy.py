@@ -67,5 +67,5 @@ def test_unknown_command_is_no_zero(config: PimConfig) -> None:
 
 
 def test_rows_cannot_be_open_longer_than_time_passed(config: PimConfig) -> None:
-    with pytest.raises(SimulationError, match="open for 2.0 ns of 1.0 ns"):
+    with pytest.raises(SimulationError, match=r"open for 2\.0 ns of 1\.0 ns"):
         energy_pj({}, 1.0, 2.0, config)

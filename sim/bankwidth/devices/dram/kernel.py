@@ -1,4 +1,4 @@
-"""The engine of one DRAM channel: queues, scheduling, timing, refresh, and the frontends that feed it.
+"""The engine of a DRAM channel: queues, scheduling, timing, refresh, and what feeds it.
 
 One file, and longer than others, because numba's cache does not see edits in other kernel files.
 
@@ -6,8 +6,8 @@ A channel is one `int64` array `m`: settings first, then state. Its layout are t
 settings are filled in by `pack.py`. Between events nothing changes, so the engine jumps to the next
 tick at which anything can. What makes that exact and cheap:
 
-* A ready clock is kept per command and bank (rules of the bank) and per command and bank group (rules
-  of all levels above); it only ever grows, when a command is issued.
+* A ready clock is kept per command and bank (rules of the bank) and per command and bank group
+  (rules of all levels above); it only ever grows, when a command is issued.
 * Requests of a queue that can win are, per bank, the oldest that hits the open row, the oldest that
   conflicts, or the oldest of a closed bank: the candidates of three classes (column, activate,
   precharge). Per queue and class a lower bound of the ticks at which a candidate is ready tells
@@ -17,11 +17,40 @@ tick at which anything can. What makes that exact and cheap:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 Int64s = NDArray[np.int64]
+
+
+# ---------------------------------------------------------------------------- plain pointers
+def pointer_to(array: Int64s, start: int) -> Int64s:
+    """The array from `start` on. Compiled: a bare pointer, which costs no reference counting."""
+    return array[start:]
+
+
+@intrinsic
+def _pointer(context: Any, array: Any, start: Any) -> Any:
+    is_array = isinstance(array, types.Array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = args[0]
+        if is_array:
+            data = context.make_array(signature.args[0])(context, builder, data).data
+        return builder.gep(data, [args[1]])
+
+    return types.CPointer(types.int64)(array, types.int64), codegen
+
+
+@overload(pointer_to, strict=False)
+def _pointer_to(array: Any, start: Any) -> Any:
+    return lambda array, start: _pointer(array, start)
+
+
 
 # ---------------------------------------------------------------------------- commands and classes
 ACT, ACT2, PREPB, PREAB, CAS_RD, CAS_WR, RD, WR, RDA, WRA, REFAB, REFPB = range(12)
@@ -63,8 +92,8 @@ LOG_WORDS = 12
     READ_SLOTS, WRITE_SLOTS, HIGH, LOW, AAD, WCK_READ, WCK_WRITE, PSEUDO_SHIFT, HASHING, LOG_MAX,
     OFFSET_BITS, COLUMN_LOW_MASK, COLUMN_HIGH_SHIFT, COLUMN_HIGH_MASK, COLUMN_HIGH_AT,
     ROW_SHIFT, ROW_MASK, ROW_XOR_SHIFT, ROW_XOR_MASK, NUM_LEVELS, CHANNEL, REFRESH_TO_ACT,
-    COLUMN_LOW_SHIFT, RATE,
-) = range(39)  # fmt: skip
+    COLUMN_LOW_SHIFT, RATE, REFRESH_DEPTH,
+) = range(40)  # fmt: skip
 LEVEL_AT = 40  # per level: address shift, mask, place in the bank number, xor shift, xor mask
 COMMAND_ID_AT = LEVEL_AT + LEVELS * LEVEL_WORDS  # the standard's number of each command
 ROW_START_AT = COMMAND_ID_AT + COMMANDS  # first row of each preceding command, and the end
@@ -81,8 +110,8 @@ S0 = SETTINGS
     REFRESH_SET, PAIR_PSEUDO, CAP_BOUND, ACTIVE_BOUND, RISE_PSEUDO, RISE_BANK, RISE_EDGE,
     OWNER, DEADLINE, CAS_SLOT, CAS_FROM, WCK_UNTIL, LAST_READ_DONE, REFRESH_HOLD,
     PICK_FROM, PICK_SLOT, PICK_CLASS, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
-    NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW,
-) = range(S0, S0 + 35)  # fmt: skip
+    NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW, PAIR_DUE, NOTED_TARGET,
+) = range(S0, S0 + 37)  # fmt: skip
 # counters: what a run adds up; nothing of the future depends on them
 N0 = S0 + 40
 (
@@ -310,26 +339,16 @@ def enqueue(m: Int64s, queue: int, address: int, tag: int, clk: int) -> None:
     open_row = m[OPEN_ROW_AT + bank]
     if open_row == CLOSED:
         if tail < 0:
-            m[HIT_AT + place] = -1
-            m[CONFLICT_AT + place] = -1
             set_candidate(m, queue, ACTIVATE, bank, slot)
     elif open_row == row:
-        if tail < 0:
-            m[CONFLICT_AT + place] = -1
-        if tail < 0 or m[HIT_AT + place] < 0:
+        if m[HIT_AT + place] < 0:
             m[HIT_AT + place] = slot
             set_candidate(m, queue, COLUMN, bank, slot)
             if m[ROW_HIT_FIRST] == 1:
                 set_precharge(m, queue, bank)
-    elif open_row >= 0:
-        if tail < 0:
-            m[HIT_AT + place] = -1
-        if tail < 0 or m[CONFLICT_AT + place] < 0:
-            m[CONFLICT_AT + place] = slot
-            set_precharge(m, queue, bank)
-    elif tail < 0:
-        m[HIT_AT + place] = -1
-        m[CONFLICT_AT + place] = -1
+    elif open_row >= 0 and m[CONFLICT_AT + place] < 0:
+        m[CONFLICT_AT + place] = slot
+        set_precharge(m, queue, bank)
 
 
 @njit(cache=True)
@@ -353,6 +372,8 @@ def unlink(m: Int64s, slot: int) -> None:
             after = m[SLOT_NEXT_AT + after]
         m[HIT_AT + place] = after
     if m[HEAD_AT + place] < 0:
+        m[HIT_AT + place] = -1
+        m[CONFLICT_AT + place] = -1
         for kind in range(CLASSES):
             set_candidate(m, queue, kind, bank, -1)
 
@@ -611,7 +632,7 @@ def issue_row(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> No
 
 @njit(cache=True)
 def upgraded(m: Int64s, slot: int, command: int, t: int) -> int:
-    """The column command, with auto-precharge when the row policy's cap is reached and it is legal."""
+    """The column command, with auto-precharge when the cap is reached and it is legal."""
     bank = m[SLOT_BANK_AT + slot]
     if m[CAP] > 0 and m[CAP_COUNT_AT + bank] >= m[CAP]:
         if ready_at(m, command + 2, bank) <= t:
@@ -626,8 +647,7 @@ def issue_priority(m: Int64s, command: int, t: int) -> None:
     if command == PREAB or command == REFAB:
         first = target << m[SCOPE_BANK_SHIFT]
         note_issue_all(m, command, target, t)
-        depth = 1 if m[NUM_SCOPES] == 1 and m[PSEUDO_SHIFT] == 0 else 2
-        note_command(m, command, first, -1, -1, depth, -1, t)
+        note_command(m, command, first, -1, -1, m[REFRESH_DEPTH], -1, t)
         if command == PREAB:
             for bank in range(first, first + (1 << m[SCOPE_BANK_SHIFT])):
                 set_row(m, bank, CLOSED)
@@ -728,7 +748,7 @@ def pick_active(m: Int64s, classes: int, t: int) -> bool:
         slot = m[ACTIVE_AT + i]
         command = active_command(m, slot)
         kind = COLUMN if command >= RD else (ACTIVATE if command == ACT else PRECHARGE)
-        if command < 0 or (classes >> kind) & 1 == 0:
+        if command < 0 or (classes >> kind) & 1 == 0 or (kind == ACTIVATE and m[OWNER] >= 0):
             continue
         ready = ready_at(m, command, m[SLOT_BANK_AT + slot])
         if ready > t:
@@ -846,12 +866,12 @@ def refresh_pairs(m: Int64s, t: int) -> None:
         m[SET_COUNT_AT + own] = 0
         m[SET_ALLOWED_AT + own] = t + m[REFRESH_BANK_GAP]
     if pseudo == 0:
-        m[SENT_PAIR_AT] = m[REFRESH_NEXT]
+        m[PAIR_DUE] = m[REFRESH_NEXT]
     m[PAIR_PSEUDO] = pseudo + 1
     m[REFRESH_NEXT] = t + 1
     if pseudo + 1 == m[NUM_PSEUDO]:
         m[PAIR_PSEUDO] = -1
-        m[REFRESH_NEXT] = max(m[SENT_PAIR_AT] + m[REFI], t + 1)
+        m[REFRESH_NEXT] = max(m[PAIR_DUE] + m[REFI], t + 1)
         m[REFRESH_BANK] += 1
         if m[REFRESH_BANK] == per_set:
             m[REFRESH_BANK] = 0
@@ -1047,8 +1067,243 @@ def pass_time(m: Int64s, t: int, until: int) -> None:
         m[WRITE_MODE] = write_mode(m)
     if m[QUEUE_LEN_AT] + m[QUEUE_LEN_AT + 1] + m[NUM_ACTIVE] > 0:
         m[BUSY] += until - t
-        held = until if m[NUM_PRIORITY] > 0 and m[REFRESH] > 0 else min(m[REFRESH_HOLD], until)
+        is_waiting = m[NUM_PRIORITY] > 0 and m[PRIORITY_COMMAND_AT] >= REFAB
+        held = until if is_waiting else min(m[REFRESH_HOLD], until)
         m[REFRESH_BLOCKED] += max(0, held - t)
     else:
         m[BUSY] += max(0, min(m[LAST_READ_DONE], until) - t)
     m[CLK] = until
+
+
+# ---------------------------------------------------------------------------- frontend: requests
+# words of the progress of a replay
+(
+    AT_REQUEST, AT_CLK, IS_BLOCKED, SUM_ACCEPT, SUM_DONE, LAST_ACCEPT, LAST_DONE, DONE_COUNT,
+    REPLAY_HASH, NUM_REQUESTS, SENDS, SEND_GAP, CHANNEL_BITS, CHANNEL_SHIFT, STATE_WORDS,
+    HAS_RECORD,
+) = range(16)  # fmt: skip
+PROGRESS_WORDS = 16
+LOG_MARGIN = 8  # commands that one tick may add to a log, and more
+
+
+@njit(cache=True)
+def fetch_done(m: Int64s, progress: Int64s, record: Int64s) -> None:
+    """Takes the completions out of a channel."""
+    for i in range(m[NUM_DONE]):
+        tag, t = m[DONE_AT + 2 * i], m[DONE_AT + 2 * i + 1]
+        progress[DONE_COUNT] += 1
+        progress[SUM_DONE] += t
+        progress[LAST_DONE] = max(progress[LAST_DONE], t)
+        if progress[HAS_RECORD] == 1:
+            record[2 * tag + 1] = t
+    m[NUM_DONE] = 0
+
+
+@njit(cache=True)
+def state_of(states: Int64s, address: int, progress: Int64s) -> Int64s:
+    """The channel that an address goes to: channel bits of the byte address pick it."""
+    mask = (1 << progress[CHANNEL_BITS]) - 1
+    channel = (address >> progress[CHANNEL_SHIFT]) & mask
+    return pointer_to(states, channel * progress[STATE_WORDS])
+
+
+@njit(cache=True)
+def without_channel(address: int, progress: Int64s) -> int:
+    """The byte address with the channel bits taken out."""
+    shift = progress[CHANNEL_SHIFT]
+    above = (address >> (shift + progress[CHANNEL_BITS])) << shift
+    return above | (address & ((1 << shift) - 1))
+
+
+@njit(cache=True)
+def offer_requests(states: Int64s, words: Int64s, progress: Int64s, record: Int64s) -> None:
+    """Up to RATE sends; the first refusal ends them (the head of the line waits)."""
+    clk = progress[AT_CLK]
+    for _ in range(progress[SENDS]):
+        i = progress[AT_REQUEST]
+        if i >= progress[NUM_REQUESTS]:
+            return
+        address, is_write = words[i] >> 1, words[i] & 1
+        m = state_of(states, address, progress)
+        if progress[IS_BLOCKED] == 1 and m[QUEUE_LEN_AT + is_write] >= m[READ_SLOTS + is_write]:
+            return
+        if not send(m, without_channel(address, progress), is_write, i, clk):
+            progress[IS_BLOCKED] = 1
+            return
+        progress[IS_BLOCKED] = 0
+        progress[SUM_ACCEPT] += clk
+        progress[LAST_ACCEPT] = clk
+        progress[AT_REQUEST] = i + 1
+        if progress[HAS_RECORD] == 1:
+            record[2 * i] = clk
+
+
+@njit(cache=True)
+def next_offer(states: Int64s, words: Int64s, progress: Int64s) -> int:
+    """Next tick at which a send can succeed, if the queues stay as they are."""
+    i = progress[AT_REQUEST]
+    if i >= progress[NUM_REQUESTS]:
+        return FOREVER
+    if progress[IS_BLOCKED] == 1:
+        address, is_write = words[i] >> 1, words[i] & 1
+        m = state_of(states, address, progress)
+        if m[QUEUE_LEN_AT + is_write] >= m[READ_SLOTS + is_write]:
+            return FOREVER
+    gap = progress[SEND_GAP]
+    return (progress[AT_CLK] // gap + 1) * gap
+
+
+@njit(cache=True)
+def step_replay(states: Int64s, words: Int64s, progress: Int64s, record: Int64s) -> int:
+    """Sends, then the next tick of interest. 0: go on, 1: all is done, 2: a log is full."""
+    clk = progress[AT_CLK]
+    num_channels, state_words = 1 << progress[CHANNEL_BITS], progress[STATE_WORDS]
+    if clk % progress[SEND_GAP] == 0:
+        offer_requests(states, words, progress, record)
+    soon = next_offer(states, words, progress)
+    for channel in range(num_channels):
+        m = pointer_to(states, channel * state_words)
+        fetch_done(m, progress, record)
+        soon = min(soon, next_tick(m, clk))
+    if progress[DONE_COUNT] == progress[NUM_REQUESTS]:
+        if clk >= progress[LAST_DONE]:
+            return 1
+        soon = min(soon, progress[LAST_DONE])
+    progress[AT_CLK] = soon
+    status = 0
+    for channel in range(num_channels):
+        m = pointer_to(states, channel * state_words)
+        pass_time(m, clk, soon)
+        m[HASH] = progress[REPLAY_HASH]
+        tick(m, soon)
+        progress[REPLAY_HASH] = m[HASH]
+        if m[LOG_MAX] > 0 and m[NUM_LOG] > m[LOG_MAX] - LOG_MARGIN:
+            status = 2
+    return status
+
+
+@njit(cache=True)
+def replay(
+    states: Int64s,  # [channel * word of m]
+    words: Int64s,  # byte address << 1 | is_write
+    progress: Int64s,
+    record: Int64s,  # [request * (accepted, done)], or empty
+) -> bool:
+    """Feeds requests in order until all are done; False when a log must be emptied first."""
+    status = 0
+    while status == 0:
+        status = step_replay(
+            pointer_to(states, 0),
+            pointer_to(words, 0),
+            pointer_to(progress, 0),
+            pointer_to(record, 0),
+        )
+    return status == 1
+
+
+# ---------------------------------------------------------------------------- frontend: streams
+@njit(cache=True)
+def is_stream_sendable(m: Int64s, stream: int) -> bool:
+    """Whether a stream has a request left that is not known to wait for room."""
+    at = STREAM_AT + stream * STREAM_WORDS
+    if m[at + ST_STATE] != ST_RUNNING or m[at + ST_SENT] == m[at + ST_TOTAL]:
+        return False
+    queue = m[at + ST_WRITE]
+    return m[at + ST_BLOCKED] == 0 or m[QUEUE_LEN_AT + queue] < m[READ_SLOTS + queue]
+
+
+@njit(cache=True)
+def step_stream(m: Int64s, at: int, clk: int) -> None:
+    """Moves a stream on to its next address and arrival."""
+    m[at + ST_SENT] += 1
+    m[at + ST_BLOCKED] = 0
+    if m[at + ST_INTERVAL] > 0:  # late requests do not pile up beyond a fraction of a tick
+        base = max(m[at + ST_DUE], (clk - 1) * DUE_ONE + 1)
+        m[at + ST_DUE] = base + m[at + ST_INTERVAL]
+    m[at + ST_I0] += 1
+    m[at + ST_ADDRESS] += m[at + ST_S0]
+    if m[at + ST_I0] < m[at + ST_C0]:
+        return
+    m[at + ST_I0] = 0
+    m[at + ST_I1] += 1
+    if m[at + ST_I1] == m[at + ST_C1]:
+        m[at + ST_I1] = 0
+        m[at + ST_I2] += 1
+    m[at + ST_ADDRESS] = (
+        m[at + ST_BASE] + m[at + ST_I1] * m[at + ST_S1] + m[at + ST_I2] * m[at + ST_S2]
+    )
+
+
+@njit(cache=True)
+def offer_streams(m: Int64s, clk: int) -> None:
+    """Up to RATE sends at `clk`, the streams taking turns; a refused one waits for room."""
+    if m[SENT_AT] != clk:
+        m[SENT_AT] = clk
+        m[SENT_NOW] = 0
+    num_streams = m[NUM_STREAMS]
+    passed = 0
+    while m[SENT_NOW] < m[RATE] and passed < num_streams:
+        stream = m[TURN]
+        m[TURN] = stream + 1 if stream + 1 < num_streams else 0
+        at = STREAM_AT + stream * STREAM_WORDS
+        passed += 1
+        if not is_stream_sendable(m, stream) or m[at + ST_DUE] > clk * DUE_ONE:
+            continue
+        address = m[at + ST_ADDRESS] << m[OFFSET_BITS]
+        if send(m, address, m[at + ST_WRITE], stream, clk):
+            step_stream(m, at, clk)
+            m[SENT_NOW] += 1
+            passed = 0
+        else:
+            m[at + ST_BLOCKED] = 1
+
+
+@njit(cache=True)
+def next_stream_offer(m: Int64s, clk: int) -> int:
+    """Next tick at which a stream can send, if the queues stay as they are."""
+    soon = FOREVER
+    for stream in range(m[NUM_STREAMS]):
+        if is_stream_sendable(m, stream):
+            due = m[STREAM_AT + stream * STREAM_WORDS + ST_DUE]
+            soon = min(soon, max(clk + 1, (due + DUE_ONE - 1) // DUE_ONE))
+    return soon
+
+
+@njit(cache=True)
+def first_completion(m: Int64s) -> int:
+    """Tick of the earliest completion of a running stream that is known."""
+    soon = FOREVER
+    for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
+        if m[at + ST_STATE] == ST_RUNNING and m[at + ST_DONE] == m[at + ST_TOTAL]:
+            soon = min(soon, m[at + ST_DONE_AT])
+    return soon
+
+
+@njit(cache=True)
+def step_streams(m: Int64s, limit: int) -> int:
+    """Sends, then the next tick of interest. 0: go on, 1: a stream is done, 2: stop."""
+    clk = m[CLK]
+    offer_streams(m, clk)
+    done_at = first_completion(m)
+    if done_at <= clk:
+        return 1
+    stop = min(limit, done_at)
+    if clk >= stop or (m[LOG_MAX] > 0 and m[NUM_LOG] > m[LOG_MAX] - LOG_MARGIN):
+        return 2
+    soon = min(stop, next_tick(m, clk), next_stream_offer(m, clk))
+    pass_time(m, clk, soon)
+    tick(m, soon)
+    return 0
+
+
+@njit(cache=True)
+def advance(state: Int64s, limit: int) -> bool:
+    """Runs to `limit` or the first completion of a stream (True); CLK is the tick reached.
+
+    False with CLK below `limit` means that the log must be emptied first.
+    """
+    status = 0
+    while status == 0:
+        status = step_streams(pointer_to(state, 0), limit)
+    return status == 1

@@ -87,8 +87,8 @@ def matmul_cost(chip: Chip, s: MatmulShape, *, x_in_l2: bool) -> KernelCost:
     """Cost of one matrix multiply; `x_in_l2` when the producer just left `x` in the L2."""
     best = _best(chip, s)
     steps = ceil_div(ceil_div(s.k, best.split), best.tile.k)
-    l2_bytes = best.blocks * steps * best.tile.k * (
-        best.tile.m * s.x_bytes + best.tile.n * s.w_bytes
+    l2_bytes = (
+        best.blocks * steps * best.tile.k * (best.tile.m * s.x_bytes + best.tile.n * s.w_bytes)
     )
     return KernelCost(
         label=f"{best.tile.m}x{best.tile.n}x{best.tile.k} split {best.split}",

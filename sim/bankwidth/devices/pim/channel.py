@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -156,6 +157,13 @@ class PimChannel:
         self.start(program, first_row=first_row)
         self.advance(int(np.iinfo(np.int64).max // 4))
         return self._now_ck - start_ck
+
+    def clone(self) -> PimChannel:
+        """A channel with the same past that goes its own way from here."""
+        twin = copy.copy(self)
+        for name in ("_state", "_ready", "_rows", "_counts", "_parts", "_log"):
+            setattr(twin, name, getattr(self, name).copy())
+        return twin
 
     def _issue(self, until_ck: int) -> int:
         while True:

@@ -78,13 +78,9 @@ def _needed_all(command: int, row: int, params: NDArray[np.int64], rows: NDArray
 
 @njit(cache=True)
 def _needed(
-    command: int,
-    bank: int,
-    row: int,
-    params: NDArray[np.int64],
-    commands: NDArray[np.int64],
+    command: int, bank: int, row: int, params: NDArray[np.int64], commands: NDArray[np.int64],
     rows: NDArray[np.int64],
-) -> int:
+) -> int:  # fmt: skip
     """The command itself, or the row command that must come before it."""
     role = commands[command, ROLE]
     if role == REGISTER or role == MODE or role == PRECHARGE:
@@ -133,13 +129,9 @@ def _cadence_ck(command: int, commands: NDArray[np.int64], gaps: NDArray[np.int6
 
 @njit(cache=True)
 def _make_ready(
-    tick: int,
-    command: int,
-    bank: int,
-    commands: NDArray[np.int64],
-    gaps: NDArray[np.int64],
+    tick: int, command: int, bank: int, commands: NDArray[np.int64], gaps: NDArray[np.int64],
     ready: NDArray[np.int64],
-) -> None:
+) -> None:  # fmt: skip
     channel = ready.shape[0] - 1
     first, last = 0, channel
     if commands[command, BANKS] == ONE_BANK:
@@ -148,9 +140,10 @@ def _make_ready(
         last = 0
     for after in range(commands.shape[0]):
         ready[channel, after] = max(ready[channel, after], tick + gaps[0, command, after])
-        until = tick + gaps[1, command, after]
-        for b in range(first, last):
-            ready[b, after] = max(ready[b, after], until)
+        if gaps[1, command, after] > 0:  # most pairs have no row of this scope
+            until = tick + gaps[1, command, after]
+            for b in range(first, last):
+                ready[b, after] = max(ready[b, after], until)
 
 
 @njit(cache=True)
@@ -254,14 +247,9 @@ def _account(
 
 @njit(cache=True)
 def _note(
-    tick: int,
-    command: int,
-    bank: int,
-    row: int,
-    for_refresh: bool,
-    state: NDArray[np.int64],
+    tick: int, command: int, bank: int, row: int, for_refresh: bool, state: NDArray[np.int64],
     log: NDArray[np.int64],  # [entry, (tick, command, bank, row, for refresh)]
-) -> None:
+) -> None:  # fmt: skip
     if log.shape[0] == 0:
         return
     entry = state[S_LOGGED]

@@ -55,6 +55,10 @@
 
   // The table of operators: sorted by a click on a heading, filtered by words.
   const state = { table: "grouped", sort: "time_ns", down: true };
+  for (const column of Object.values(page.tables).flat()) {
+    column.text = "words" in column; // texts repeat: they come as numbers of words
+    if (column.text) column.values = column.values.map((number) => column.words[number]);
+  }
   const columns = () => page.tables[state.table];
   const find = (name) => columns().find((column) => column.name === name) || columns()[0];
 

@@ -27,7 +27,8 @@ GAPS: Final[tuple[Gap[Ddr4TimingCk], ...]] = (
     Gap(RANK,       WRITES,         READS,          lambda t: t.cwl + t.bl + t.wtrs),
     Gap(BANK_GROUP, WRITES,         READS,          lambda t: t.cwl + t.bl + t.wtrl),
     Gap(RANK,       READS,          READS + WRITES, lambda t: t.bl + t.cs, sibling=True),
-    Gap(RANK,       WRITES,         READS,          lambda t: t.cwl + t.bl + t.cs - t.cl, sibling=True),
+    Gap(RANK,       WRITES,         READS,          lambda t: t.cwl + t.bl + t.cs - t.cl,
+        sibling=True),
     # activate
     Gap(BANK,       (ACT,),         (ACT,),         lambda t: t.rc),
     Gap(BANK_GROUP, (ACT,),         (ACT,),         lambda t: t.rrdl),

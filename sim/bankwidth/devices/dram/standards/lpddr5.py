@@ -34,7 +34,8 @@ GAPS: Final[tuple[Gap[Lpddr5TimingCk], ...]] = (
     Gap(RANK,       WRITES,    READS,          lambda t: t.cwl + t.bl_min + t.wtrs),
     Gap(BANK_GROUP, WRITES,    READS,          lambda t: t.cwl + t.bl_max + t.wtrl),
     Gap(RANK,       READS,     READS + WRITES, lambda t: t.bl_min + t.cs, sibling=True),
-    Gap(RANK,       WRITES,    READS,          lambda t: t.cl + t.bl_min + t.cs - t.cwl, sibling=True),
+    Gap(RANK,       WRITES,    READS,          lambda t: t.cl + t.bl_min + t.cs - t.cwl,
+        sibling=True),
     # activate: everything counts from the first half
     Gap(BANK,       (ACT,),    (ACT,),         lambda t: t.rc),
     Gap(BANK_GROUP, (ACT,),    (ACT,),         lambda t: t.rrdl),

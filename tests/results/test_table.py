@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bankwidth.errors import OutputError, SimulationError, UserError
 from bankwidth.results import COLUMNS, Table, column
 

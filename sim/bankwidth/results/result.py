@@ -11,10 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from bankwidth.errors import SimulationError
-from bankwidth.table import COLUMNS, Column, Table, column, report_module
+from bankwidth.results.table import Table, column, report_module
 from bankwidth.units import ps_to_ns
-
-__all__ = ["COLUMNS", "Column", "Counter", "Result", "Slice", "Table", "column"]
 
 # What every operators, components and commands table holds; more columns may follow.
 OPERATOR_COLUMNS: Final = (

@@ -12,7 +12,7 @@ import importlib
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -115,7 +115,9 @@ class Table:
     __slots__ = ("_columns", "_units")
 
     def __init__(
-        self, columns: Mapping[str, ArrayLike], units: Mapping[str, str] | None = None
+        self,
+        columns: Mapping[str, ArrayLike | Sequence[Any]],
+        units: Mapping[str, str] | None = None,
     ) -> None:
         """Copy the columns. Units come from the registry, save those given here."""
         self._columns = {name: _frozen_column(name, values) for name, values in columns.items()}
@@ -216,7 +218,7 @@ class Table:
         return f"{name} [{self._units[name]}]" if self._units[name] else name
 
 
-def _frozen_column(name: str, values: ArrayLike) -> NDArray[Any]:
+def _frozen_column(name: str, values: ArrayLike | Sequence[Any]) -> NDArray[Any]:
     array = np.array(values)
     if array.ndim != 1:
         raise SimulationError(f"column {name} has {array.ndim} dimensions, need 1")

@@ -10,6 +10,7 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+
 from bankwidth.errors import SimulationError
 from bankwidth.results import Result, Table
 

@@ -1,0 +1,6 @@
+"""Tidy tables with units in their column names, and the result of a run that holds them."""
+
+from bankwidth.results.result import TIME_PARTS, Counter, Result, Slice
+from bankwidth.results.table import COLUMNS, Column, Table, column
+
+__all__ = ["COLUMNS", "TIME_PARTS", "Column", "Counter", "Result", "Slice", "Table", "column"]
