@@ -14,7 +14,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("validate",),
-    ("simulate",),
+    ("simulation",),
     ("provenance",),
     ("system",),
     ("mapping",),

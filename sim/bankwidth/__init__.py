@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bankwidth.operators import Trace, make_trace, read_trace, write_trace
     from bankwidth.report import write_run
     from bankwidth.results import Result, Table
-    from bankwidth.simulate import simulate
+    from bankwidth.simulation import simulate
     from bankwidth.spec import MachineSpec, WorkloadSpec, load_workload
     from bankwidth.spec import load_machine as load_arch
     from bankwidth.validate import compare, run_ops
@@ -44,7 +44,7 @@ _LAZY = {
     **dict.fromkeys(("MachineSpec", "WorkloadSpec", "load_workload"), "bankwidth.spec"),
     **dict.fromkeys(("compare", "run_ops"), "bankwidth.validate"),
     "load_arch": "bankwidth.spec",
-    "simulate": "bankwidth.simulate",
+    "simulate": "bankwidth.simulation",
     "write_run": "bankwidth.report",
 }
 _RENAMED = {"load_arch": "load_machine"}

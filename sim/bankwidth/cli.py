@@ -95,7 +95,7 @@ def run(
 ) -> None:
     """Simulate a model on a machine and say where the time and the energy went."""
     from bankwidth.report import check_target, print_result, write_run
-    from bankwidth.simulate import simulate
+    from bankwidth.simulation import simulate
     from bankwidth.spec import load_machine
 
     if out is not None:

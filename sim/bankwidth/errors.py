@@ -44,6 +44,7 @@ class SimulationError(BankwidthError, RuntimeError):
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?` when a known name is close to what was found, else nothing."""
-    close = difflib.get_close_matches(found.lower(), list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]!r}?" if close else ""
+    """`, did you mean 'x'?` when a known name is close to what was found, whatever its case."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(found.lower(), by_lower, n=1, cutoff=0.6)
+    return f", did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -14,6 +14,7 @@ from bankwidth.spec import GpuSpec, MachineSpec, PimSpec
 from bankwidth.system.bounds import lower_bound_ps
 from bankwidth.system.engine_energy import item_energies_pj
 from bankwidth.system.exposure import OperatorTime, operator_times
+from bankwidth.system.pim_memory import PimMemory
 from bankwidth.system.record import PARTS, TaskRecord
 from bankwidth.system.run import Run
 from bankwidth.system.wiring import Wired
@@ -21,7 +22,8 @@ from bankwidth.units import ps_to_ns
 
 BITS = 8
 # A DRAM's energy items: these go with its bytes, the others (refresh, standby) with time.
-WITH_BYTES = frozenset({"activate", "read", "write", "io", "compute", "mode"})
+WITH_BYTES = frozenset({"activate", "read", "write", "io"})
+COMPUTED = ("compute", "mode")  # energy items of computing banks that are their engine's
 
 
 def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
@@ -47,9 +49,9 @@ def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
         parts_ns={f"{p}_ns": math.fsum(operators[f"{p}_ns"]) for p in PARTS},
         energy_by_component_pj=ledger.by_component(),
         provenance=provenance,
-        slices=_slices(run),
+        slices=_slices(run, steps),
         metrics=_metrics(wired),
-        roofs=_roofs(wired.machine, wired),
+        roofs=_roofs(wired, trace),
     )
 
 
@@ -78,12 +80,24 @@ def _ledger(run: Run) -> Ledger:
         ledger.add(name, "static", static_energy_pj(_static_mw(wired.machine, name), elapsed_ns))
     for task in run.plan.tasks:
         ledger.add_all(task.engine, _task_energy_pj(wired.machine, task))
+    owners = _owners(wired.machine)
     for name, memory in wired.memories.items():
-        ledger.add_all(name, memory.energy_pj(elapsed_ns))
+        for item, pj in memory.energy_pj(elapsed_ns).items():
+            ledger.add(owners.get((name, item), name), item, pj)
     for spec in wired.machine.links:
         bits = wired.links[spec.name].moved_bytes * BITS
         ledger.add(spec.name, "bits", bits * spec.energy_pj_per_bit)
     return ledger
+
+
+def _owners(machine: MachineSpec) -> dict[tuple[str, str], str]:
+    """Items that a memory counts and another component spends: what its banks compute."""
+    return {
+        (spec.memory, item): name
+        for name, spec in machine.engines.items()
+        if isinstance(spec, PimSpec) and spec.memory is not None
+        for item in COMPUTED
+    }
 
 
 def _static_mw(machine: MachineSpec, engine: str) -> float:
@@ -172,14 +186,10 @@ def _operator_energy(
     by_time = [float(t.owned_ps) for t in times]
     energy: dict[str, list[float]] = {name: [0.0] * len(times) for name in ledger.components}
     for (component, item), pj in ledger.by_item().items():
-        if component in run.wired.engines and item != "static":
+        moved = _moved_column(run.wired, component, item)
+        if moved is None and component in run.wired.engines and item != "static":
             continue  # booked per task below
-        weights = by_time
-        if component in run.wired.memories and item in WITH_BYTES:
-            weights = [float(b) for b in columns[f"bytes_{component}"]]
-        elif component in run.wired.links:
-            weights = [float(r + w) for r, w in
-                       zip(columns["read_bytes"], columns["write_bytes"], strict=True)]  # fmt: skip
+        weights = by_time if moved is None else [float(n) for n in columns[moved]]
         _share(energy[component], pj, weights, by_time)
     for row, group in enumerate(groups):
         for index in group:
@@ -187,6 +197,18 @@ def _operator_energy(
             spent = _task_energy_pj(run.wired.machine, task)
             energy[task.engine][row] += math.fsum(spent.values())
     return energy
+
+
+def _moved_column(wired: Wired, component: str, item: str) -> str | None:
+    """The operators' column of bytes that an energy item goes with; None for those with time."""
+    if component in wired.memories:
+        return f"bytes_{component}" if item in WITH_BYTES else None
+    if component in wired.links:
+        spec = next(s for s in wired.machine.links if s.name == component)
+        return next((f"bytes_{end}" for end in spec.ends if end in wired.memories), None)
+    engine = wired.machine.engines[component]
+    is_computed = isinstance(engine, PimSpec) and item in COMPUTED
+    return f"bytes_{engine.memory}" if is_computed and isinstance(engine, PimSpec) else None
 
 
 def _share(into: list[float], pj: float, weights: list[float], fallback: list[float]) -> None:
@@ -250,27 +272,31 @@ def _metrics(wired: Wired) -> dict[str, float]:
     return {"row_hit_rate": hits / total} if total else {}
 
 
-def _slices(run: Run) -> tuple[Slice, ...]:
-    """One slice per task on its engine's lane."""
-    return tuple(
-        Slice(
-            task.engine,
-            task.name,
-            record.start_ps,
-            record.end_ps - record.start_ps,
-            "operator",
-            {"bound": record.bound, "detail": task.detail},
-        )
-        for task, record in zip(run.plan.tasks, run.records, strict=True)
-    )
+def _slices(run: Run, steps: Sequence[Operator]) -> tuple[Slice, ...]:
+    """Each task on its engine's lane, from when it held the engine, and on its memories' lanes."""
+    slices = []
+    for task, record in zip(run.plan.tasks, run.records, strict=True):
+        held_ps = record.start_ps + sum(ps for part, ps in record.parts[:1] if part == "wait")
+        args = {"bound": record.bound, "detail": task.detail}
+        kind, duration_ps = steps[task.operator].kind, record.end_ps - held_ps
+        slices.append(Slice(task.engine, task.name, held_ps, duration_ps, kind, args))
+        for memory, (start_ps, end_ps) in record.served_ps.items():
+            slices.append(Slice(memory, task.name, start_ps, end_ps - start_ps, kind))
+    return tuple(slices)
 
 
-def _roofs(machine: MachineSpec, wired: Wired) -> dict[str, dict[str, float]]:
+def _roofs(wired: Wired, trace: Trace) -> dict[str, dict[str, float]]:
+    """Peaks of the tensor cores for the trace's formats, of the memories and of their banks."""
+    used = set(trace.dtypes.values())
     peaks = {
         f"{name} {dtype}": tflops
-        for name, spec in machine.engines.items()
+        for name, spec in wired.machine.engines.items()
         if isinstance(spec, GpuSpec)
         for dtype, tflops in spec.tensor_tflops.items()
+        if dtype in used
     }
     bandwidth = {name: memory.peak_bytes_per_ns for name, memory in wired.memories.items()}
+    for name, memory in wired.memories.items():
+        if isinstance(memory, PimMemory):
+            bandwidth[f"{name} banks"] = memory.banks_bytes_per_ns
     return {"peaks_tflops": peaks, "bandwidth_bytes_per_ns": bandwidth}

@@ -67,8 +67,8 @@ class Engine:
         of compute after the first, whichever is later.
         """
         start_ps = self._now()
-        stores = [] if task.stores_posted else [self._move(t) for t in task.stores]
         loads = [self._move(t) for t in task.loads]
+        stores = [] if task.stores_posted else [self._move(t) for t in task.stores]
         if loads:
             yield self.env.all_of(loads)
         loaded_ps = self._now() - start_ps
@@ -77,7 +77,8 @@ class Engine:
         yield self.env.timeout(tail_ps)
         if stores:
             yield self.env.all_of(stores)
-        self._explain(task, record, start_ps, [e.value for e in loads + stores])
+        served: list[Any] = [event.value for event in loads + stores]
+        self._explain(task, record, start_ps, served)
 
     def _program(self, task: Task, record: TaskRecord) -> Process:
         """A program of the channels that compute; they say themselves where the time went."""
@@ -86,6 +87,7 @@ class Engine:
         if task.program is None or not isinstance(memory, PimMemory):
             raise SimulationError(f"task {task.name!r}: {task.program_memory!r} runs no programs")
         served: ProgramServed = yield memory.run(task.program)
+        record.serve(task.program_memory, served.start_ps, served.end_ps)
         memory.read_bytes += task.program_read_bytes
         memory.write_bytes += task.program_write_bytes
         record.bound_ps = task.ideal_ps
@@ -105,6 +107,8 @@ class Engine:
         self, task: Task, record: TaskRecord, start_ps: int, served: Sequence[Served]
     ) -> None:
         moved = [*task.loads, *(() if task.stores_posted else task.stores)]
+        for transfer, part in zip(moved, served, strict=True):
+            record.serve(transfer.memory, part.start_ps, part.end_ps)
         bytes_ps = self._bytes_ps(moved)
         at_peak_ps = max(bytes_ps.values(), default=0)
         record.memory_ps = bytes_ps

@@ -7,11 +7,9 @@ them differently splits them.
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import simpy
 
 from bankwidth.devices.pim.channel import PARTS, PimChannel
@@ -24,6 +22,7 @@ from bankwidth.system.memory import Served
 
 PLAIN_READ, PLAIN_WRITE = "RD_SBK", "WR_SBK"
 PLAIN_BANK = 0
+MAC = "MAC_ABK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,7 @@ class _Lane:
     def split(self, channels: int) -> _Lane:
         """Take `channels` of them off, with a state of their own."""
         self.channels -= channels
-        twin = copy.copy(self.channel)
-        for name, value in vars(twin).items():
-            if isinstance(value, np.ndarray):
-                setattr(twin, name, value.copy())
-        return _Lane(twin, channels)
+        return _Lane(self.channel.clone(), channels)
 
 
 class PimMemory:
@@ -74,6 +69,14 @@ class PimMemory:
         self._lanes = [_Lane(PimChannel(self.config), memory.channels)]
         self._free_ps = 0
         self._busy_ps = 0
+
+    @property
+    def banks_bytes_per_ns(self) -> float:
+        """All banks multiplying, one column after the other."""
+        mac = self.config.index(MAC)
+        mac_ck = int(self.config.gaps[:, mac, mac].max())
+        burst_bytes = self.channels * self.config.banks * self.config.burst_bytes
+        return burst_bytes / (mac_ck * self.config.tick_ps / 1000.0)
 
     def run(self, program: PimProgram) -> simpy.Event:
         """Event that succeeds with a `ProgramServed` when all channels have finished."""

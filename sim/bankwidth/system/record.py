@@ -17,7 +17,13 @@ class TaskRecord:
     parts: list[tuple[str, int]] = field(default_factory=list)
     bound_ps: int = 0
     bound: str = ""
-    memory_ps: dict[str, int] = field(default_factory=dict)
+    memory_ps: dict[str, int] = field(default_factory=dict)  # bytes moved, at the peak
+    served_ps: dict[str, tuple[int, int]] = field(default_factory=dict)  # by memory: start, end
+
+    def serve(self, memory: str, start_ps: int, end_ps: int) -> None:
+        """A memory worked for the task from `start_ps` to `end_ps`; overlapping work is merged."""
+        first, last = self.served_ps.get(memory, (start_ps, end_ps))
+        self.served_ps[memory] = (min(first, start_ps), max(last, end_ps))
 
 
 def split_body(

@@ -57,9 +57,7 @@ def _run_task(
     done[index].succeed()
 
 
-def _step(
-    env: simpy.Environment, records: Sequence[TaskRecord], progress: Progress | None
-) -> None:
+def _step(env: simpy.Environment, records: Sequence[TaskRecord], progress: Progress | None) -> None:
     """Run to the last event; progress hears every thousand events how many tasks are over."""
     events = finished = 0
     while env.peek() != float("inf"):

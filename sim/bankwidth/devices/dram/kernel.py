@@ -109,9 +109,9 @@ S0 = SETTINGS
     CLK, WRITE_MODE, NEXT_SEQ, NUM_FREE, NUM_ACTIVE, NUM_PRIORITY, REFRESH_NEXT, REFRESH_BANK,
     REFRESH_SET, PAIR_PSEUDO, CAP_BOUND, ACTIVE_BOUND, RISE_PSEUDO, RISE_BANK, RISE_EDGE,
     OWNER, DEADLINE, CAS_SLOT, CAS_FROM, WCK_UNTIL, LAST_READ_DONE, REFRESH_HOLD,
-    PICK_FROM, PICK_SLOT, PICK_CLASS, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
+    PICK_FROM, PICK_SLOT, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
     NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW, PAIR_DUE, NOTED_TARGET,
-) = range(S0, S0 + 37)  # fmt: skip
+) = range(S0, S0 + 36)  # fmt: skip
 # counters: what a run adds up; nothing of the future depends on them
 N0 = S0 + 40
 (
@@ -247,6 +247,14 @@ def note_issue_all(m: Int64s, command: int, scope: int, t: int) -> None:
 
 # ---------------------------------------------------------------------------- candidates of a queue
 @njit(cache=True)
+def class_command(queue: int, kind: int) -> int:
+    """The command that candidates of a class wait for."""
+    if kind == COLUMN:
+        return RD + queue
+    return ACT if kind == ACTIVATE else PREPB
+
+
+@njit(cache=True)
 def set_candidate(m: Int64s, queue: int, kind: int, bank: int, slot: int) -> None:
     """Makes `slot` (or none, -1) the candidate of a bank in one class."""
     table = (queue * CLASSES + kind) * BANKS
@@ -267,9 +275,8 @@ def set_candidate(m: Int64s, queue: int, kind: int, bank: int, slot: int) -> Non
         m[length] += 1
     m[CANDIDATE_AT + table + bank] = slot
     m[KEY_AT + table + bank] = m[SLOT_SEQ_AT + slot]
-    command = ACT if kind == ACTIVATE else (PREPB if kind == PRECHARGE else RD + queue)
     bound = BOUND_AT + queue * CLASSES + kind
-    m[bound] = min(m[bound], ready_at(m, command, bank))
+    m[bound] = min(m[bound], ready_at(m, class_command(queue, kind), bank))
 
 
 @njit(cache=True)
@@ -768,44 +775,64 @@ def pick_active(m: Int64s, classes: int, t: int) -> bool:
 
 
 @njit(cache=True)
+def first_ready(m: Int64s, queue: int, kind: int) -> int:
+    """First tick at which a candidate of a class is ready."""
+    table = (queue * CLASSES + kind) * BANKS
+    own = READY_BANK_AT + class_command(queue, kind) * BANKS
+    above = READY_GROUP_AT + class_command(queue, kind) * GROUPS
+    shift = m[GROUP_SHIFT]
+    soon = FOREVER
+    for i in range(m[LIST_LEN_AT + queue * CLASSES + kind]):
+        bank = m[LIST_AT + table + i]
+        soon = min(soon, max(m[own + bank], m[above + (bank >> shift)]))
+    return soon
+
+
+@njit(cache=True)
+def pick_class(m: Int64s, queue: int, kind: int, t: int, key: int, is_falling: bool) -> int:
+    """Bank of the oldest ready candidate older than `key`, or -1; bounds the next if none is."""
+    table = (queue * CLASSES + kind) * BANKS
+    command = class_command(queue, kind)
+    own, above = READY_BANK_AT + command * BANKS, READY_GROUP_AT + command * GROUPS
+    shift = m[GROUP_SHIFT]
+    best, soon = -1, FOREVER
+    for i in range(m[LIST_LEN_AT + queue * CLASSES + kind]):
+        bank = m[LIST_AT + table + i]
+        ready = max(m[own + bank], m[above + (bank >> shift)])
+        soon = min(soon, ready)
+        if ready <= t and m[KEY_AT + table + bank] < key:
+            if not (is_falling and is_paired(m, command, bank, t)):
+                best, key = bank, m[KEY_AT + table + bank]
+    m[BOUND_AT + queue * CLASSES + kind] = max(soon, t)
+    return best
+
+
+@njit(cache=True)
 def pick_queue(m: Int64s, queue: int, classes: int, t: int, is_falling: bool) -> bool:
     """The oldest ready candidate of a queue in the allowed classes; tightens their bounds."""
-    best, best_key, best_kind = -1, FOREVER, -1
-    lone_bound = FOREVER  # of the winner's class, if nothing else in it is ready
+    best, best_kind, key = -1, -1, FOREVER
     for kind in range(CLASSES):
-        bound_at = BOUND_AT + queue * CLASSES + kind
-        if (classes >> kind) & 1 == 0 or m[bound_at] > t:
+        if (classes >> kind) & 1 == 0 or m[BOUND_AT + queue * CLASSES + kind] > t:
             continue
-        table = (queue * CLASSES + kind) * BANKS
-        command = ACT if kind == ACTIVATE else (PREPB if kind == PRECHARGE else RD + queue)
-        bound, num_ready, won = FOREVER, 0, False
-        for i in range(m[LIST_LEN_AT + queue * CLASSES + kind]):
-            bank = m[LIST_AT + table + i]
-            ready = ready_at(m, command, bank)
-            if ready > t:
-                bound = min(bound, ready)
-                continue
-            num_ready += 1
-            if is_falling and is_paired(m, command, bank, t):
-                num_ready += 1
-                continue
-            key = m[KEY_AT + table + bank]
-            if key < best_key:
-                best, best_key, best_kind, won = bank, key, kind, True
-        m[bound_at] = bound if num_ready == 0 else t + 1
-        if won:
-            lone_bound = bound if num_ready == 1 else t + 1
+        bank = pick_class(m, queue, kind, t, key, is_falling)
+        if bank >= 0:
+            best, best_kind = bank, kind
+            key = m[KEY_AT + (queue * CLASSES + kind) * BANKS + bank]
     if best < 0:
         return False
-    m[BOUND_AT + queue * CLASSES + best_kind] = lone_bound
     m[PICK_FROM] = 0
-    m[PICK_CLASS] = best_kind
+    m[PICK_COMMAND] = class_command(queue, best_kind)
     m[PICK_SLOT] = m[CANDIDATE_AT + (queue * CLASSES + best_kind) * BANKS + best]
-    if best_kind == COLUMN:
-        m[PICK_COMMAND] = RD + queue
-    else:
-        m[PICK_COMMAND] = ACT if best_kind == ACTIVATE else PREPB
     return True
+
+
+@njit(cache=True)
+def bound_of(m: Int64s, queue: int, kind: int, t: int) -> int:
+    """A tick after `t` before which no candidate of a class is ready; exact if it was past."""
+    at = BOUND_AT + queue * CLASSES + kind
+    if m[at] <= t:
+        m[at] = first_ready(m, queue, kind)
+    return max(m[at], t + 1)
 
 
 @njit(cache=True)
@@ -1052,9 +1079,9 @@ def next_tick(m: Int64s, t: int) -> int:
             else:
                 aligned = min(aligned, ready)
     else:
-        bounds = BOUND_AT + write_mode(m) * CLASSES
-        aligned = min(aligned, min(m[bounds + COLUMN], m[bounds + ACTIVATE]))
-        soon = min(soon, m[bounds + PRECHARGE])
+        queue = write_mode(m)
+        aligned = min(aligned, bound_of(m, queue, COLUMN, t), bound_of(m, queue, ACTIVATE, t))
+        soon = min(soon, bound_of(m, queue, PRECHARGE, t))
     if m[KIND] == HALF_CLOCK:
         aligned = max(aligned, t + 1) | 1
     return max(t + 1, min(soon, aligned))
