@@ -47,7 +47,7 @@ def main() -> None:
         ratio = (cpu_s if of_cpu else wall_s) / budget_s
         what = "CPU" if of_cpu else "wall"
         print(
-            f"{label:26s} wall {wall_s:7.2f} s  CPU {cpu_s:7.2f} s  peak so far {peak_mib:6.0f} MiB "
+            f"{label:26s} wall {wall_s:7.2f} s  CPU {cpu_s:7.2f} s  peak {peak_mib:6.0f} MiB "
             f"{ratio:5.2f} of {budget_s:g} s {what}"
         )
 

@@ -35,8 +35,8 @@ result.plot.waterfall()
 result.summary.to_pandas()
 
 # %% [markdown]
-# Every operator has a row. Grouped by name over the 32 layers, the matrices take most of the time, and
-# what limits them is the memory.
+# Every operator has a row. Grouped by name over the 32 layers, the matrices take most of the time,
+# and what limits them is the memory.
 
 # %%
 operators = result.operators.to_pandas()

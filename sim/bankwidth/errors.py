@@ -1,12 +1,12 @@
 """Every exception of the package.
 
-    BankwidthError
-    +-- UserError            the user can fix it; the command line prints it and exits with 2
-    |   +-- SpecError        a YAML file or a quantity in it is wrong (also a ValueError)
-    |   +-- TraceError       an operator trace or an operator table is wrong (also a ValueError)
-    |   +-- MappingError     the workload does not fit the machine, or no engine runs an operator
-    |   +-- OutputError      an output folder or file cannot be written, or would be overwritten
-    +-- SimulationError      a bug of ours, or a deadlock: says who waits for what (a RuntimeError)
+BankwidthError
++-- UserError            the user can fix it; the command line prints it and exits with 2
+|   +-- SpecError        a YAML file or a quantity in it is wrong (also a ValueError)
+|   +-- TraceError       an operator trace or an operator table is wrong (also a ValueError)
+|   +-- MappingError     the workload does not fit the machine, or no engine runs an operator
+|   +-- OutputError      an output folder or file cannot be written, or would be overwritten
++-- SimulationError      a bug of ours, or a deadlock: says who waits for what (a RuntimeError)
 """
 
 from __future__ import annotations

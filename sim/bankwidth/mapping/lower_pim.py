@@ -11,8 +11,14 @@ to come. Stated here because the paper does not say:
   is read from any column on (heads and packed remainders do not line up with the row).
 - Each result register starts with WR_BIAS (a zero, or the bias) and is read by RD_MAC; as many
   groups as there are registers share one pair of mode changes.
-- One element of V goes to each bank with WR_ABK; a key of all heads of a channel with WR_SBK.
-- Several tokens (batch, prefill) are computed one after the other: a row is read again for each.
+- The outputs of q K^T are tokens: 16 in a row are a group, the groups go to channels in turn. Every
+  channel with a group loads all heads of q, as many at a time as the global buffer holds.
+- The outputs of p V are 16 elements of one head each: a channel gets consecutive groups, so that
+  it loads the probabilities of few heads; a head cut by a channel's end is loaded on both sides.
+- The key of a token goes to its one bank with WR_SBK, 16 elements of V to as many banks with
+  WR_ABK.
+- Several tokens (batch, prefill), and heads of q that share a head of K and V, are computed one
+  after the other: a row is read again for each.
 """
 
 from __future__ import annotations
@@ -20,7 +26,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import groupby
+from typing import Final, TypeVar
 
 from bankwidth.devices.pim.config import PimConfig, config_of
 from bankwidth.devices.pim.program import ChannelProgram, MacroList, PimProgram, program_of
@@ -29,6 +36,8 @@ from bankwidth.spec.pim import PimSpec
 from bankwidth.units import format_bytes
 
 DTYPE: Final = "bf16"  # the only format of the banks' multipliers
+
+Work = TypeVar("Work")  # what a channel has to do; equal work, equal commands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,24 +127,26 @@ def lower_matmul(geometry: PimGeometry, *, m: int, n: int, k: int) -> PimProgram
         return macros
 
     pieces = _ceil(k, geometry.buffer_elements)
+    shares = _shares(_ceil(n, geometry.banks), geometry.channels)
     return program_of(
         geometry.config,
-        _spread(geometry, _ceil(n, geometry.banks), of_channel, repeat=m),
+        _programs([share for share in shares if share], of_channel, repeat=m),
         rows=matmul_rows(geometry, n=n, k=k),
         flops=2 * m * n * k,
         asic_adds=m * n * (pieces - 1),
     )
 
 
-# ---- attention: heads over channels --------------------------------------------------------------
+# ---- attention: tokens of K and elements of V over channels ---------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KvLayout:
     """K and V of one layer for `batch` sequences of up to `reserved_tokens` tokens.
 
-    A channel holds whole heads. K: token t in bank t % banks, its heads side by side, tokens below
-    one another. V: element d of a head in bank d % banks, its tokens side by side.
+    K: a group is one token per bank; group g lies in channel g % channels, the groups of a channel
+    below one another, the heads of a token side by side. V: a group is one element of one head per
+    bank; each channel holds consecutive groups, one below the other, the tokens side by side.
     """
 
     geometry: PimGeometry
@@ -146,7 +157,7 @@ class KvLayout:
 
     @property
     def key_columns(self) -> int:
-        """Columns of one key."""
+        """Columns of one head of one key."""
         return _ceil(self.head_dim, self.geometry.lanes)
 
     @property
@@ -155,42 +166,48 @@ class KvLayout:
         return _ceil(self.reserved_tokens, self.geometry.lanes)
 
     @property
-    def value_groups(self) -> int:
-        """Groups of banks that hold one head of V."""
-        return _ceil(self.head_dim, self.geometry.banks)
-
-    @property
-    def most_heads(self) -> int:
-        """Heads of the fullest channel."""
-        return _ceil(self.n_kv_heads, self.geometry.channels)
-
-    @property
     def _key_rows(self) -> int:
-        token_groups = _ceil(self.reserved_tokens, self.geometry.banks)
-        columns = token_groups * self.most_heads * self.key_columns
+        columns = self.token_groups(0, self.reserved_tokens) * self.n_kv_heads * self.key_columns
         return _ceil(columns, self.geometry.config.columns)
 
     @property
     def _sequence_rows(self) -> int:
-        columns = self.most_heads * self.value_groups * self.value_columns
+        columns = sum(self.value_heads(0)) * self.value_columns
         return self._key_rows + _ceil(columns, self.geometry.config.columns)
 
     @property
     def rows(self) -> int:
-        """Rows per bank."""
+        """Rows per bank, of the channels that have most."""
         return self.batch * self._sequence_rows
 
-    def key(self, sequence: int, token: int, head: int, heads: int) -> int:
-        """First column of a key in its bank, with `heads` heads in the channel."""
-        token_group = token // self.geometry.banks
-        column = (token_group * heads + head) * self.key_columns
+    def token_groups(self, channel: int, tokens: int) -> int:
+        """Groups of K among the first `tokens` tokens that a channel holds."""
+        groups = _ceil(tokens, self.geometry.banks)
+        return len(range(channel, groups, self.geometry.channels))
+
+    def token_place(self, token: int) -> tuple[int, int, int]:
+        """Channel, group within it, and bank of a key."""
+        group, bank = divmod(token, self.geometry.banks)
+        return group % self.geometry.channels, group // self.geometry.channels, bank
+
+    def value_heads(self, channel: int) -> tuple[int, ...]:
+        """Groups of V that a channel holds, per head of which it holds any."""
+        per_head = _ceil(self.head_dim, self.geometry.banks)
+        shares = _shares(self.n_kv_heads * per_head, self.geometry.channels)
+        first = sum(shares[:channel])
+        groups = range(first, first + shares[channel])
+        return tuple(Counter(group // per_head for group in groups).values())
+
+    def key(self, sequence: int, token_group: int, head: int) -> int:
+        """First column of a head of a key in its bank; groups count within the channel."""
+        column = (token_group * self.n_kv_heads + head) * self.key_columns
         return sequence * self._sequence_rows * self.geometry.config.columns + column
 
-    def value(self, sequence: int, token: int, head: int, group: int) -> int:
-        """Column of the elements of V of `group` in their banks."""
+    def value(self, sequence: int, group: int, token: int) -> int:
+        """Column of a token's elements of V in their banks; groups count within the channel."""
         row = sequence * self._sequence_rows + self._key_rows
-        column = (head * self.value_groups + group) * self.value_columns
-        return row * self.geometry.config.columns + column + token // self.geometry.lanes
+        column = group * self.value_columns + token // self.geometry.lanes
+        return row * self.geometry.config.columns + column
 
     def check(self, name: str, tokens: int) -> None:
         """Raises MappingError if `tokens` tokens overrun what was reserved."""
@@ -222,81 +239,85 @@ def lower_attention(
     lengths = [kv_len - q_len + i + 1 if causal else kv_len for i in range(q_len)]
     steps = [(sequence, length) for sequence in range(layout.batch) for length in lengths]
     pairs = sum(length for _, length in steps) * n_heads
+    later_pieces = sum(_ceil(n, layout.geometry.buffer_elements) - 1 for _, n in steps)
     return AttentionPrograms(
-        score=_attention_stage(layout, lambda heads: _score(layout, heads, shared, steps), pairs),
+        score=_attention_stage(layout, _score(layout, shared, steps), pairs),
         softmax_rows=n_heads * len(steps),
         softmax_elements=pairs,
         context=_attention_stage(
             layout,
-            lambda heads: _context(layout, heads, shared, steps),
+            _context(layout, shared, steps),
             pairs,
-            asic_adds=sum(_later_pieces(layout.geometry, n) for _, n in steps)
-            * n_heads
-            * layout.head_dim,
+            asic_adds=later_pieces * n_heads * layout.head_dim,
         ),
     )
 
 
 def _attention_stage(
-    layout: KvLayout, of_channel: Callable[[int], MacroList], pairs: int, asic_adds: int = 0
+    layout: KvLayout, channels: tuple[ChannelProgram, ...], pairs: int, asic_adds: int = 0
 ) -> PimProgram:
     return program_of(
         layout.geometry.config,
-        _spread(layout.geometry, layout.n_kv_heads, of_channel),
+        channels,
         rows=layout.rows,
         flops=2 * pairs * layout.head_dim,
         asic_adds=asic_adds,
     )
 
 
-def _later_pieces(geometry: PimGeometry, elements: int) -> int:
-    return _ceil(elements, geometry.buffer_elements) - 1
-
-
 def _score(
-    layout: KvLayout, heads: int, shared: int, steps: Sequence[tuple[int, int]]
-) -> MacroList:
-    """q K^T: the channel's heads of q in the buffer, then a group of tokens after the other."""
+    layout: KvLayout, shared: int, steps: Sequence[tuple[int, int]]
+) -> tuple[ChannelProgram, ...]:
+    """q K^T: heads of q in the buffer, then the channel's groups of tokens one after the other."""
     geometry = layout.geometry
-    macros = MacroList(geometry.config)
-    queries = [head for head in range(heads) for _ in range(shared)]
     held = geometry.buffer_columns // layout.key_columns
     if held == 0:
         raise MappingError(
             f"attention: a head of {layout.head_dim} elements is longer than the global buffer, "
             f"{geometry.buffer_elements} elements"
         )
-    for sequence, length in steps:
-        for i in range(0, len(queries), held):
-            loaded = queries[i : i + held]
-            macros.add("WR_GB", len(loaded) * layout.key_columns)
-            starts = [
-                layout.key(sequence, token, head, heads)
-                for token in range(0, length, geometry.banks)
-                for head in loaded
-            ]
-            _dot_products(macros, geometry, starts, layout.key_columns)
-    return macros
+    queries = [head for head in range(layout.n_kv_heads) for _ in range(shared)]
+
+    def of_channel(token_groups: tuple[int, ...]) -> MacroList:
+        macros = MacroList(geometry.config)
+        for (sequence, _), groups in zip(steps, token_groups, strict=True):
+            for i in range(0, len(queries) if groups else 0, held):
+                loaded = queries[i : i + held]
+                macros.add("WR_GB", len(loaded) * layout.key_columns)
+                starts = [layout.key(sequence, g, head) for g in range(groups) for head in loaded]
+                _dot_products(macros, geometry, starts, layout.key_columns)
+        return macros
+
+    return _programs(
+        [
+            tuple(layout.token_groups(channel, length) for _, length in steps)
+            for channel in range(geometry.channels)
+        ],
+        of_channel,
+    )
 
 
 def _context(
-    layout: KvLayout, heads: int, shared: int, steps: Sequence[tuple[int, int]]
-) -> MacroList:
+    layout: KvLayout, shared: int, steps: Sequence[tuple[int, int]]
+) -> tuple[ChannelProgram, ...]:
     """p V: the probabilities of one head in the buffer, a piece after the other."""
     geometry = layout.geometry
-    macros = MacroList(geometry.config)
-    for sequence, length in steps:
-        for head in (head for head in range(heads) for _ in range(shared)):
-            token = 0
-            for columns in _pieces(_ceil(length, geometry.lanes), geometry.buffer_columns):
-                macros.add("WR_GB", columns)
-                starts = [
-                    layout.value(sequence, token, head, group)
-                    for group in range(layout.value_groups)
-                ]
-                _dot_products(macros, geometry, starts, columns)
-                token += columns * geometry.lanes
-    return macros
+
+    def of_channel(value_heads: tuple[int, ...]) -> MacroList:
+        macros = MacroList(geometry.config)
+        for sequence, length in steps:
+            first = 0
+            for groups in value_heads:
+                for _ in range(shared):
+                    starts = [layout.value(sequence, first + g, 0) for g in range(groups)]
+                    for columns in _pieces(_ceil(length, geometry.lanes), geometry.buffer_columns):
+                        macros.add("WR_GB", columns)
+                        _dot_products(macros, geometry, starts, columns)
+                        starts = [start + columns for start in starts]
+                first += groups
+        return macros
+
+    return _programs([layout.value_heads(c) for c in range(geometry.channels)], of_channel)
 
 
 def lower_kv_append(layout: KvLayout, *, first_token: int, tokens: int = 1) -> PimProgram:
@@ -306,25 +327,27 @@ def lower_kv_append(layout: KvLayout, *, first_token: int, tokens: int = 1) -> P
     """
     layout.check("kv_append", first_token + tokens)
     geometry = layout.geometry
-    written = [
-        (sequence, token)
-        for sequence in range(layout.batch)
-        for token in range(first_token, first_token + tokens)
-    ]
+    written = range(first_token, first_token + tokens)
+    key_columns = layout.n_kv_heads * layout.key_columns
 
-    def of_channel(heads: int) -> MacroList:
+    def of_channel(work: tuple[int, tuple[int, ...]]) -> MacroList:
+        value_groups, own_tokens = work
+        own = set(own_tokens)
         macros = MacroList(geometry.config)
-        for sequence, token in written:
-            key = layout.key(sequence, token, 0, heads)
-            bank = token % geometry.banks
-            macros.add_stream("WR_SBK", key, heads * layout.key_columns, bank)
-            for head in range(heads):
-                for group in range(layout.value_groups):
-                    macros.add_stream("WR_ABK", layout.value(sequence, token, head, group), 1)
+        for sequence in range(layout.batch):
+            for token in written:
+                if token in own:
+                    _, group, bank = layout.token_place(token)
+                    macros.add_stream("WR_SBK", layout.key(sequence, group, 0), key_columns, bank)
+                for group in range(value_groups):
+                    macros.add_stream("WR_ABK", layout.value(sequence, group, token), 1)
         return macros
 
-    channels = _spread(geometry, layout.n_kv_heads, of_channel)
-    return program_of(geometry.config, channels, rows=layout.rows)
+    own_tokens: list[list[int]] = [[] for _ in range(geometry.channels)]
+    for token in written:
+        own_tokens[layout.token_place(token)[0]].append(token)
+    works = [(sum(layout.value_heads(c)), tuple(own)) for c, own in enumerate(own_tokens)]
+    return program_of(geometry.config, _programs(works, of_channel), rows=layout.rows)
 
 
 # ---- common --------------------------------------------------------------------------------------
@@ -343,16 +366,26 @@ def _dot_products(
         macros.add("RD_MAC", len(together))
 
 
-def _spread(
-    geometry: PimGeometry, items: int, of_channel: Callable[[int], MacroList], repeat: int = 1
+def _programs(
+    works: Sequence[Work], of_channel: Callable[[Work], MacroList], repeat: int = 1
 ) -> tuple[ChannelProgram, ...]:
-    """`items` dealt out evenly; channels with the same number share a program."""
-    shares = Counter(len(range(c, items, geometry.channels)) for c in range(geometry.channels))
-    return tuple(
-        ChannelProgram(macros=of_channel(share).build(), channels=channels, repeat=repeat)
-        for share, channels in sorted(shares.items(), reverse=True)
-        if share
-    )
+    """Programs for the work of each channel, in the order of the channels.
+
+    Neighbours with equal work share a program. Idle channels keep their place with an empty one,
+    except behind the last that has work: the memory gives programs to channels in order.
+    """
+    programs = [
+        ChannelProgram(macros=of_channel(work).build(), channels=len(list(alike)), repeat=repeat)
+        for work, alike in groupby(works)
+    ]
+    while programs and len(programs[-1].macros) == 0:
+        programs.pop()
+    return tuple(programs)
+
+
+def _shares(items: int, channels: int) -> list[int]:
+    """`items` dealt out evenly, the first channels with one more."""
+    return [len(range(channel, items, channels)) for channel in range(channels)]
 
 
 def _pieces(total: int, most: int) -> list[int]:
