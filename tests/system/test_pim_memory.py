@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import simpy
 
@@ -26,12 +28,16 @@ def make(machine: MachineSpec) -> tuple[simpy.Environment, PimMemory, Link]:
     return env, PimMemory(env, "gddr6", machine.memories["gddr6"], spec_of(machine), link), link
 
 
+def value(event: simpy.Event) -> Any:
+    return event.value
+
+
 def test_programs_run_one_after_the_other(machine: MachineSpec) -> None:
     env, memory, _ = make(machine)
     program = lower_matmul(geometry_of(spec_of(machine), 8), m=1, n=1024, k=1024)
     first, second = memory.run(program), memory.run(program.at(100))
     env.run()
-    assert second.value.start_ps >= first.value.end_ps
+    assert value(second).start_ps >= value(first).end_ps
     assert memory.busy_ps() == pytest.approx(env.now, rel=0.01)
 
 
@@ -44,7 +50,7 @@ def test_channels_with_more_work_decide_the_end(machine: MachineSpec) -> None:
     env2, other, _ = make(machine)
     even = other.run(lower_matmul(geometry, m=1, n=72 * 16, k=1024))
     env2.run()
-    assert uneven.value.end_ps == even.value.end_ps
+    assert value(uneven).end_ps == value(even).end_ps
     assert memory.counts()["MAC_ABK"] == 65 * 64
     assert other.counts()["MAC_ABK"] == 72 * 64
 
@@ -63,7 +69,7 @@ def test_parts_sum_to_the_time_of_the_program(machine: MachineSpec) -> None:
     env, memory, _ = make(machine)
     done = memory.run(lower_matmul(geometry_of(spec_of(machine), 8), m=1, n=1600, k=1600))
     env.run()
-    served = done.value
+    served = value(done)
     assert sum(served.parts_ps.values()) == served.end_ps - served.start_ps
 
 
@@ -72,5 +78,5 @@ def test_plain_transfers_share_the_channels_with_programs(machine: MachineSpec) 
     memory.run(lower_matmul(geometry_of(spec_of(machine), 8), m=1, n=1024, k=1024))
     read = memory.transfer(0, 4096, is_write=False)
     env.run()
-    assert read.value.start_ps > 0
+    assert value(read).start_ps > 0
     assert memory.counts()["RD_SBK"] == 4096 // 32

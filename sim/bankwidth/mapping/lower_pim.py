@@ -12,7 +12,8 @@ to come. Stated here because the paper does not say:
 - Each result register starts with WR_BIAS (a zero, or the bias) and is read by RD_MAC; as many
   groups as there are registers share one pair of mode changes.
 - The outputs of q K^T are tokens: 16 in a row are a group, the groups go to channels in turn. Every
-  channel with a group loads all heads of q, as many at a time as the global buffer holds.
+  channel with a group loads all heads of q, as many at a time as the global buffer holds; the
+  heads of K that these need lie side by side (GDDR6-AiM: a row), a block of rows for each load.
 - The outputs of p V are 16 elements of one head each: a channel gets consecutive groups, so that
   it loads the probabilities of few heads; a head cut by a channel's end is loaded on both sides.
 - The key of a token goes to its one bank with WR_SBK, 16 elements of V to as many banks with
@@ -26,6 +27,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Final, TypeVar
 
@@ -137,40 +139,63 @@ def lower_matmul(geometry: PimGeometry, *, m: int, n: int, k: int) -> PimProgram
     )
 
 
-# ---- attention: tokens of K and elements of V over channels ---------------------------------------
+# ---- attention: tokens of K and elements of V over channels --------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: it keeps what all addresses need
 class KvLayout:
     """K and V of one layer for `batch` sequences of up to `reserved_tokens` tokens.
 
     K: a group is one token per bank; group g lies in channel g % channels, the groups of a channel
-    below one another, the heads of a token side by side. V: a group is one element of one head per
-    bank; each channel holds consecutive groups, one below the other, the tokens side by side.
+    below one another, the heads side by side in blocks of those whose queries fill the buffer.
+    V: a group is one element of one head per bank; each channel holds consecutive groups, one below
+    the other, the tokens side by side.
     """
 
     geometry: PimGeometry
+    n_heads: int
     n_kv_heads: int
     head_dim: int
     reserved_tokens: int
     batch: int = 1
 
-    @property
+    @cached_property
     def key_columns(self) -> int:
         """Columns of one head of one key."""
         return _ceil(self.head_dim, self.geometry.lanes)
 
     @property
+    def shared(self) -> int:
+        """Heads of q that read one head of K and V."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def held_heads(self) -> int:
+        """Heads of q that the global buffer holds."""
+        return self.geometry.buffer_columns // self.key_columns
+
+    @cached_property
+    def key_blocks(self) -> tuple[range, ...]:
+        """Heads of K side by side: those whose queries the global buffer holds together."""
+        most = max(1, self.held_heads // self.shared)
+        heads = range(self.n_kv_heads)
+        return tuple(heads[first : first + most] for first in range(0, self.n_kv_heads, most))
+
+    @cached_property
     def value_columns(self) -> int:
         """Columns of one element of V over all tokens."""
         return _ceil(self.reserved_tokens, self.geometry.lanes)
 
-    @property
+    @cached_property
     def _key_rows(self) -> int:
-        columns = self.token_groups(0, self.reserved_tokens) * self.n_kv_heads * self.key_columns
+        columns = self._most_token_groups * self.n_kv_heads * self.key_columns
         return _ceil(columns, self.geometry.config.columns)
 
-    @property
+    @cached_property
+    def _most_token_groups(self) -> int:
+        return self.token_groups(0, self.reserved_tokens)
+
+    @cached_property
     def _sequence_rows(self) -> int:
         columns = sum(self.value_heads(0)) * self.value_columns
         return self._key_rows + _ceil(columns, self.geometry.config.columns)
@@ -198,9 +223,10 @@ class KvLayout:
         groups = range(first, first + shares[channel])
         return tuple(Counter(group // per_head for group in groups).values())
 
-    def key(self, sequence: int, token_group: int, head: int) -> int:
+    def key(self, sequence: int, token_group: int, block: range, head: int) -> int:
         """First column of a head of a key in its bank; groups count within the channel."""
-        column = (token_group * self.n_kv_heads + head) * self.key_columns
+        heads_before = block.start * self._most_token_groups + token_group * len(block)
+        column = (heads_before + head - block.start) * self.key_columns
         return sequence * self._sequence_rows * self.geometry.config.columns + column
 
     def value(self, sequence: int, group: int, token: int) -> int:
@@ -228,27 +254,26 @@ class AttentionPrograms:
 
 
 def lower_attention(
-    layout: KvLayout, *, n_heads: int, kv_len: int, q_len: int = 1, causal: bool = True
+    layout: KvLayout, *, kv_len: int, q_len: int = 1, causal: bool = True
 ) -> AttentionPrograms:
     """Attention of `q_len` new tokens per sequence, the last of `kv_len`; decode has one.
 
     Raises MappingError if a head is longer than the global buffer or the tokens overrun K and V.
     """
     layout.check("attention", kv_len)
-    shared = n_heads // layout.n_kv_heads
     lengths = [kv_len - q_len + i + 1 if causal else kv_len for i in range(q_len)]
     steps = [(sequence, length) for sequence in range(layout.batch) for length in lengths]
-    pairs = sum(length for _, length in steps) * n_heads
+    pairs = sum(length for _, length in steps) * layout.n_heads
     later_pieces = sum(_ceil(n, layout.geometry.buffer_elements) - 1 for _, n in steps)
     return AttentionPrograms(
-        score=_attention_stage(layout, _score(layout, shared, steps), pairs),
-        softmax_rows=n_heads * len(steps),
+        score=_attention_stage(layout, _score(layout, steps), pairs),
+        softmax_rows=layout.n_heads * len(steps),
         softmax_elements=pairs,
         context=_attention_stage(
             layout,
-            _context(layout, shared, steps),
+            _context(layout, steps),
             pairs,
-            asic_adds=later_pieces * n_heads * layout.head_dim,
+            asic_adds=later_pieces * layout.n_heads * layout.head_dim,
         ),
     )
 
@@ -265,26 +290,26 @@ def _attention_stage(
     )
 
 
-def _score(
-    layout: KvLayout, shared: int, steps: Sequence[tuple[int, int]]
-) -> tuple[ChannelProgram, ...]:
+def _score(layout: KvLayout, steps: Sequence[tuple[int, int]]) -> tuple[ChannelProgram, ...]:
     """q K^T: heads of q in the buffer, then the channel's groups of tokens one after the other."""
     geometry = layout.geometry
-    held = geometry.buffer_columns // layout.key_columns
-    if held == 0:
+    if layout.held_heads == 0:
         raise MappingError(
             f"attention: a head of {layout.head_dim} elements is longer than the global buffer, "
             f"{geometry.buffer_elements} elements"
         )
-    queries = [head for head in range(layout.n_kv_heads) for _ in range(shared)]
+    loads = [(block, loaded) for block in layout.key_blocks for loaded in _loads(layout, block)]
 
     def of_channel(token_groups: tuple[int, ...]) -> MacroList:
         macros = MacroList(geometry.config)
         for (sequence, _), groups in zip(steps, token_groups, strict=True):
-            for i in range(0, len(queries) if groups else 0, held):
-                loaded = queries[i : i + held]
+            for block, loaded in loads if groups else ():
                 macros.add("WR_GB", len(loaded) * layout.key_columns)
-                starts = [layout.key(sequence, g, head) for g in range(groups) for head in loaded]
+                starts = [
+                    layout.key(sequence, group, block, head)
+                    for group in range(groups)
+                    for head in loaded
+                ]
                 _dot_products(macros, geometry, starts, layout.key_columns)
         return macros
 
@@ -297,9 +322,13 @@ def _score(
     )
 
 
-def _context(
-    layout: KvLayout, shared: int, steps: Sequence[tuple[int, int]]
-) -> tuple[ChannelProgram, ...]:
+def _loads(layout: KvLayout, block: range) -> list[list[int]]:
+    """The head of K of each head of q in the global buffer, load by load."""
+    queries = [head for head in block for _ in range(layout.shared)]
+    return [queries[i : i + layout.held_heads] for i in range(0, len(queries), layout.held_heads)]
+
+
+def _context(layout: KvLayout, steps: Sequence[tuple[int, int]]) -> tuple[ChannelProgram, ...]:
     """p V: the probabilities of one head in the buffer, a piece after the other."""
     geometry = layout.geometry
 
@@ -308,7 +337,7 @@ def _context(
         for sequence, length in steps:
             first = 0
             for groups in value_heads:
-                for _ in range(shared):
+                for _ in range(layout.shared):
                     starts = [layout.value(sequence, first + g, 0) for g in range(groups)]
                     for columns in _pieces(_ceil(length, geometry.lanes), geometry.buffer_columns):
                         macros.add("WR_GB", columns)
@@ -328,7 +357,6 @@ def lower_kv_append(layout: KvLayout, *, first_token: int, tokens: int = 1) -> P
     layout.check("kv_append", first_token + tokens)
     geometry = layout.geometry
     written = range(first_token, first_token + tokens)
-    key_columns = layout.n_kv_heads * layout.key_columns
 
     def of_channel(work: tuple[int, tuple[int, ...]]) -> MacroList:
         value_groups, own_tokens = work
@@ -338,7 +366,9 @@ def lower_kv_append(layout: KvLayout, *, first_token: int, tokens: int = 1) -> P
             for token in written:
                 if token in own:
                     _, group, bank = layout.token_place(token)
-                    macros.add_stream("WR_SBK", layout.key(sequence, group, 0), key_columns, bank)
+                    for block in layout.key_blocks:
+                        key = layout.key(sequence, group, block, block.start)
+                        macros.add_stream("WR_SBK", key, len(block) * layout.key_columns, bank)
                 for group in range(value_groups):
                     macros.add_stream("WR_ABK", layout.value(sequence, group, token), 1)
         return macros

@@ -70,9 +70,7 @@ class PimLowering:
         check_dtype(op.name, op.kv_dtype)
         layout = self._layout(op, context)
         first_row = self._row(f"{op.layer}/kv", layout.rows)
-        programs = lower_attention(
-            layout, n_heads=op.n_heads, kv_len=op.kv_len, q_len=op.q_len, causal=op.causal
-        )
+        programs = lower_attention(layout, kv_len=op.kv_len, q_len=op.q_len, causal=op.causal)
         yield self._task(
             f"{op.name}.score", index, engine, programs.score.at(first_row), reads=True
         )
@@ -94,6 +92,7 @@ class PimLowering:
     def _layout(self, op: Attention, context: LoweringContext) -> KvLayout:
         return KvLayout(
             geometry=self._geometry,
+            n_heads=op.n_heads,
             n_kv_heads=op.n_kv_heads,
             head_dim=op.head_dim,
             reserved_tokens=context.longest_kv,

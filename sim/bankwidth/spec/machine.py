@@ -30,8 +30,8 @@ class MachineSpec(Spec):
         engines, memories = (list(pick_mapping(data, key)) for key in ("engines", "memories"))
         for name in sorted(set(engines) & set(memories)):
             yield ("memories", name, "[key]"), f"{name!r} names an engine already"
-        yield from _wrong_links(pick(data, "links"), [*engines, *memories])
         yield from _wrong_homes(pick_mapping(data, "engines"), memories)
+        yield from _wrong_links(pick(data, "links"), [*engines, *memories])
         mapping = pick(data, "mapping")
         yield from _wrong_names(mapping, "place", "memory", memories)
         yield from _wrong_names(mapping, "run", "engine", engines)
@@ -54,7 +54,7 @@ def _wrong_homes(engines: Mapping[str, Any], memories: list[str]) -> Iterator[Re
     for name, engine in engines.items():
         memory = pick(engine, "memory")
         if isinstance(memory, str) and memory not in memories:
-            yield ("engines", name, "memory"), unknown("memory", memory, memories)
+            yield ("engines", name, "pim", "memory"), unknown("memory", memory, memories)
 
 
 def _wrong_names(mapping: object, field: str, what: str, known: list[str]) -> Iterator[Relation]:

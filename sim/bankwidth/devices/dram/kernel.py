@@ -92,9 +92,9 @@ LOG_WORDS = 12
     READ_SLOTS, WRITE_SLOTS, HIGH, LOW, AAD, WCK_READ, WCK_WRITE, PSEUDO_SHIFT, HASHING, LOG_MAX,
     OFFSET_BITS, COLUMN_LOW_MASK, COLUMN_HIGH_SHIFT, COLUMN_HIGH_MASK, COLUMN_HIGH_AT,
     ROW_SHIFT, ROW_MASK, ROW_XOR_SHIFT, ROW_XOR_MASK, NUM_LEVELS, CHANNEL, REFRESH_TO_ACT,
-    COLUMN_LOW_SHIFT, RATE, REFRESH_DEPTH,
-) = range(40)  # fmt: skip
-LEVEL_AT = 40  # per level: address shift, mask, place in the bank number, xor shift, xor mask
+    COLUMN_LOW_SHIFT, RATE, REFRESH_DEPTH, NUM_GROUPS, SKIPPING, ROW_STRIDE, TOP_SHIFT,
+) = range(44)  # fmt: skip
+LEVEL_AT = 48  # per level: address shift, mask, place in the bank number, xor shift, xor mask
 COMMAND_ID_AT = LEVEL_AT + LEVELS * LEVEL_WORDS  # the standard's number of each command
 ROW_START_AT = COMMAND_ID_AT + COMMANDS  # first row of each preceding command, and the end
 ROWS_AT = ROW_START_AT + COMMANDS + 1
@@ -110,14 +110,15 @@ S0 = SETTINGS
     REFRESH_SET, PAIR_PSEUDO, CAP_BOUND, ACTIVE_BOUND, RISE_PSEUDO, RISE_BANK, RISE_EDGE,
     OWNER, DEADLINE, CAS_SLOT, CAS_FROM, WCK_UNTIL, LAST_READ_DONE, REFRESH_HOLD,
     PICK_FROM, PICK_SLOT, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
-    NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW, PAIR_DUE, NOTED_TARGET,
-) = range(S0, S0 + 36)  # fmt: skip
+    NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW, PAIR_DUE, NOTED_TARGET, ROUNDS,
+    ROUND_SEEN, NUM_ENTRIES, LEAD_SENT,
+) = range(S0, S0 + 40)  # fmt: skip
 # counters: what a run adds up; nothing of the future depends on them
-N0 = S0 + 40
+N0 = S0 + 48
 (
     HITS, MISSES, CONFLICTS, FORWARDED, COALESCED, READ_LATENCY_SUM, NUM_COMMANDS, LAST_COMMAND,
-    HASH, BUSY, REFRESH_BLOCKED, SKIPPED, READS_IN, WRITES_IN, SKIPPED_PERIODS,
-) = range(N0, N0 + 15)  # fmt: skip
+    HASH, BUSY, REFRESH_BLOCKED, SKIPPED, READS_IN, WRITES_IN,
+) = range(N0, N0 + 14)  # fmt: skip
 COUNT_AT = N0 + 16
 COUNTERS_END = COUNT_AT + COMMANDS
 # arrays
@@ -128,7 +129,8 @@ READY_GROUP_AT = READY_BANK_AT + COMMANDS * BANKS  # [command, group]
 READY_SCOPE_AT = READY_GROUP_AT + COMMANDS * GROUPS  # [PREAB or REFAB, scope]
 HISTORY_AT = READY_SCOPE_AT + 2 * SCOPES
 OPEN_ROW_AT = HISTORY_AT + HISTORY_WORDS  # [bank]
-NUM_ACTIVE_AT = OPEN_ROW_AT + BANKS  # [bank] requests in the active buffer
+OPENER_AT = OPEN_ROW_AT + BANKS  # [bank] tag of the request that opened the row
+NUM_ACTIVE_AT = OPENER_AT + BANKS  # [bank] requests in the active buffer
 SCOPE_OPEN_AT = NUM_ACTIVE_AT + BANKS  # [scope] banks that are not closed
 SCOPE_ACTIVE_AT = SCOPE_OPEN_AT + SCOPES  # [scope] requests in the active buffer
 CAP_COUNT_AT = SCOPE_ACTIVE_AT + SCOPES  # [bank]
@@ -168,7 +170,8 @@ STATE_END = LOG_AT  # the log itself, LOG_MAX * LOG_WORDS long, comes last
 (
     ST_STATE, ST_ADDRESS, ST_WRITE, ST_INTERVAL, ST_DUE, ST_SENT, ST_TOTAL, ST_DONE, ST_DONE_AT,
     ST_BLOCKED, ST_BASE, ST_C0, ST_C1, ST_C2, ST_S0, ST_S1, ST_S2, ST_I0, ST_I1, ST_I2,
-) = range(20)  # fmt: skip
+    ST_DIM, ST_UNIT,
+) = range(22)  # fmt: skip
 ST_FREE, ST_RUNNING = 0, 1
 DUE_ONE = 65536  # one tick in the fixed-point clock of arrivals
 
@@ -634,6 +637,7 @@ def issue_row(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> No
         set_row(m, bank, ACTIVATING)
         return
     enter_active(m, slot)
+    m[OPENER_AT + bank] = m[SLOT_TAG_AT + slot]
     set_row(m, bank, row)
 
 
@@ -903,6 +907,7 @@ def refresh_pairs(m: Int64s, t: int) -> None:
         if m[REFRESH_BANK] == per_set:
             m[REFRESH_BANK] = 0
             m[REFRESH_SET] = (m[REFRESH_SET] + 1) % sets
+            m[ROUNDS] += int(m[REFRESH_SET] == 0)
 
 
 @njit(cache=True)
@@ -914,9 +919,11 @@ def refresh(m: Int64s, t: int) -> None:
     if m[REFRESH] == ALL_BANK:
         for scope in range(m[NUM_SCOPES]):
             push_priority(m, REFAB, scope)
+        m[ROUNDS] += 1
     else:
         push_priority(m, REFPB, m[REFRESH_BANK])
         m[REFRESH_BANK] = (m[REFRESH_BANK] + 1) % m[NUM_BANKS]
+        m[ROUNDS] += int(m[REFRESH_BANK] == 0)
     m[REFRESH_NEXT] += m[REFI]
 
 
@@ -979,6 +986,7 @@ def second_activate(m: Int64s, t: int) -> None:
     note_issue(m, ACT2, bank, t)
     note_command(m, ACT2, bank, row, m[SLOT_COLUMN_AT + slot], LEVELS, slot, t)
     enter_active(m, slot)
+    m[OPENER_AT + bank] = m[SLOT_TAG_AT + slot]
     set_row(m, bank, row)
 
 
@@ -1305,6 +1313,393 @@ def first_completion(m: Int64s) -> int:
         if m[at + ST_STATE] == ST_RUNNING and m[at + ST_DONE] == m[at + ST_TOTAL]:
             soon = min(soon, m[at + ST_DONE_AT])
     return soon
+
+
+# ---------------------------------------------------------------------------- skipping whole periods
+# A memo holds states seen at boundaries (rounds of refreshes; sweeps of rows without refresh) in a
+# normal form: times relative to now, addresses relative to where their stream is, rows relative to
+# the row of it. When a normal form comes again, everything between repeats, moved by whole rows.
+ENTRY_HASH, ENTRY_CLK, ENTRY_LEN = range(3)
+ENTRY_STREAMS_AT = 3  # per stream: index of its skippable dimension, sent, done, burst address
+ENTRY_COUNTERS_AT = ENTRY_STREAMS_AT + 4 * STREAMS
+ENTRY_FORM_AT = ENTRY_COUNTERS_AT + COUNTERS_END - N0
+ENTRIES = 128
+FORM_PRIORITY_MAX = 32
+
+
+@njit(cache=True)
+def ahead(m: Int64s, t: int, floor: int) -> int:
+    """A tick relative to now; what lies further back than `floor` no longer matters."""
+    return max(t - m[CLK], floor)
+
+
+@njit(cache=True)
+def form_request(m: Int64s, slot: int, out: Int64s, n: int) -> int:
+    """Normal form of one request."""
+    stream = STREAM_AT + m[SLOT_TAG_AT + slot] * STREAM_WORDS
+    burst = m[SLOT_ADDRESS_AT + slot] >> m[OFFSET_BITS]
+    out[n] = m[SLOT_TAG_AT + slot]
+    out[n + 1] = burst - m[stream + ST_ADDRESS]
+    out[n + 2] = m[SLOT_ARRIVAL_AT + slot] - m[CLK]
+    out[n + 3] = m[NEXT_SEQ] - m[SLOT_SEQ_AT + slot]
+    out[n + 4] = m[SLOT_BEGUN_AT + slot]
+    return n + 5
+
+
+@njit(cache=True)
+def form_requests(m: Int64s, out: Int64s, n: int) -> int:
+    """Normal form of queues and active buffer; where they are stored does not matter."""
+    banks = m[NUM_BANKS]
+    for queue in range(2):
+        out[n] = m[QUEUE_LEN_AT + queue]
+        n += 1
+        for bank in range(banks):
+            slot = m[HEAD_AT + queue * BANKS + bank]
+            while slot >= 0:
+                n = form_request(m, slot, out, n)
+                slot = m[SLOT_NEXT_AT + slot]
+    out[n] = m[NUM_ACTIVE]
+    n += 1
+    for i in range(m[NUM_ACTIVE]):
+        n = form_request(m, m[ACTIVE_AT + i], out, n)
+    for word in (OWNER, CAS_SLOT):
+        out[n] = -1
+        if m[word] >= 0:
+            n = form_request(m, m[word], out, n)
+        n += 1
+    return n
+
+
+@njit(cache=True)
+def form_clocks(m: Int64s, out: Int64s, n: int) -> int:
+    """Normal form of ready clocks and histories."""
+    for command in range(COMMANDS):
+        for bank in range(m[NUM_BANKS]):
+            out[n] = ahead(m, m[READY_BANK_AT + command * BANKS + bank], 0)
+            n += 1
+        for group in range(m[NUM_GROUPS]):
+            out[n] = ahead(m, m[READY_GROUP_AT + command * GROUPS + group], 0)
+            n += 1
+    for i in range(2 * SCOPES):
+        out[n] = ahead(m, m[READY_SCOPE_AT + i], 0)
+        n += 1
+    for i in range(m[ROW_START_AT + COMMANDS]):
+        row = ROWS_AT + i * ROW_WORDS
+        if m[row] == ROW_WINDOW:
+            words = (m[NUM_GROUPS] >> m[row + 3]) * m[row + 4]
+            for j in range(m[row + 5], m[row + 5] + words):
+                out[n] = ahead(m, m[j], -m[row + 2])
+                n += 1
+    return n
+
+
+@njit(cache=True)
+def form_banks(m: Int64s, out: Int64s, n: int) -> int:
+    """Normal form of open rows (relative to the stream that opened them) and row policy."""
+    for bank in range(m[NUM_BANKS]):
+        row = m[OPEN_ROW_AT + bank]
+        opener = m[OPENER_AT + bank]
+        out[n + 1] = opener if row >= 0 else -1
+        if row >= 0 and opener >= 0:
+            row -= m[STREAM_AT + opener * STREAM_WORDS + ST_ADDRESS] >> m[ROW_SHIFT]
+        out[n] = row
+        out[n + 2] = 2 * m[CAP_COUNT_AT + bank] + m[CAP_SENT_AT + bank]
+        n += 3
+    return n
+
+
+@njit(cache=True)
+def form_scalars(m: Int64s, out: Int64s, n: int) -> int:
+    """Normal form of the controller's modes, refreshes and priority queue."""
+    for word in (WRITE_MODE, REFRESH_BANK, REFRESH_SET, PAIR_PSEUDO, TURN, CAS_FROM, NUM_PRIORITY):
+        out[n] = m[word]
+        n += 1
+    out[n] = m[SENT_NOW] if m[SENT_AT] == m[CLK] else 0
+    out[n + 1] = ahead(m, m[REFRESH_NEXT], 0) if m[REFRESH] != NO_REFRESH else 0
+    out[n + 2] = ahead(m, m[PAIR_DUE], 0) if m[PAIR_PSEUDO] >= 0 else 0
+    out[n + 3] = ahead(m, m[DEADLINE], 0) if m[OWNER] >= 0 else 0
+    out[n + 4] = ahead(m, m[WCK_UNTIL], 0)
+    out[n + 5] = ahead(m, m[LAST_READ_DONE], 0)
+    out[n + 6] = ahead(m, m[REFRESH_HOLD], 0)
+    is_restricted = m[RISE_EDGE] > m[CLK]
+    out[n + 7] = m[RISE_EDGE] - m[CLK] if is_restricted else 0
+    out[n + 8] = m[RISE_PSEUDO] if is_restricted else 0
+    out[n + 9] = m[RISE_BANK] if is_restricted else 0
+    n += 10
+    for i in range(16):
+        out[n] = m[SET_COUNT_AT + i]
+        out[n + 1] = ahead(m, m[SET_ALLOWED_AT + i], 0)
+        n += 2
+    for i in range(m[NUM_PRIORITY]):
+        out[n] = m[PRIORITY_COMMAND_AT + i]
+        out[n + 1] = m[PRIORITY_TARGET_AT + i]
+        n += 2
+    return n
+
+
+@njit(cache=True)
+def form_streams(m: Int64s, out: Int64s, n: int) -> int:
+    """Normal form of the streams: where in its pattern each is, but not in which repetition."""
+    for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
+        out[n] = m[at + ST_STATE]
+        out[n + 1] = m[at + ST_BLOCKED]
+        out[n + 2] = m[at + ST_SENT] - m[at + ST_DONE]
+        out[n + 3] = int(m[at + ST_SENT] == m[at + ST_TOTAL])
+        out[n + 4] = max(m[at + ST_DUE] - m[CLK] * DUE_ONE, 1 - DUE_ONE)
+        out[n + 5] = m[at + ST_ADDRESS] & (m[ROW_STRIDE] - 1)
+        out[n + 6] = m[at + ST_ADDRESS] >> m[TOP_SHIFT]
+        for dim in range(3):
+            out[n + 7 + dim] = m[at + ST_I0 + dim] if dim != m[at + ST_DIM] else -1
+        n += 10
+    return n
+
+
+@njit(cache=True)
+def form_state(m: Int64s, out: Int64s) -> int:
+    """Writes the normal form of a channel and returns its length."""
+    n = form_streams(m, out, 0)
+    n = form_scalars(m, out, n)
+    n = form_banks(m, out, n)
+    n = form_clocks(m, out, n)
+    return form_requests(m, out, n)
+
+
+@njit(cache=True)
+def hash_words(words: Int64s, length: int) -> int:
+    """A hash of a normal form; equal hashes are compared word by word."""
+    hashed = 0
+    for i in range(length):
+        hashed = ((hashed ^ words[i]) * 0x2545F4914F6CDD1D + (hashed >> 29)) & 0x7FFFFFFFFFFFFFF
+    return hashed
+
+
+@njit(cache=True)
+def note_entry(m: Int64s, entry: Int64s, length: int, hashed: int) -> None:
+    """Completes an entry whose normal form has been written."""
+    entry[ENTRY_HASH], entry[ENTRY_CLK], entry[ENTRY_LEN] = hashed, m[CLK], length
+    for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
+        to = ENTRY_STREAMS_AT + 4 * stream
+        entry[to] = m[at + ST_I0 + max(0, m[at + ST_DIM])]
+        entry[to + 1] = m[at + ST_SENT]
+        entry[to + 2] = m[at + ST_DONE]
+        entry[to + 3] = m[at + ST_ADDRESS]
+    for i in range(COUNTERS_END - N0):
+        entry[ENTRY_COUNTERS_AT + i] = m[N0 + i]
+
+
+@njit(cache=True)
+def is_same_form(a: Int64s, b: Int64s) -> bool:
+    """Whether two entries have the same normal form."""
+    if a[ENTRY_HASH] != b[ENTRY_HASH] or a[ENTRY_LEN] != b[ENTRY_LEN]:
+        return False
+    for i in range(ENTRY_FORM_AT, ENTRY_FORM_AT + a[ENTRY_LEN]):
+        if a[i] != b[i]:
+            return False
+    return True
+
+
+@njit(cache=True)
+def row_low(m: Int64s, at: int, moved: int) -> int:
+    """Lowest row that a stream touches from here on while it moves by `moved` bursts."""
+    low = m[at + ST_ADDRESS] + min(0, moved)
+    for dim in range(3):
+        low -= abs(m[at + ST_S0 + dim]) * (m[at + ST_C0 + dim] - 1) * int(dim < m[at + ST_DIM])
+    return low
+
+
+@njit(cache=True)
+def row_high(m: Int64s, at: int, moved: int) -> int:
+    """Highest row that a stream touches from here on while it moves by `moved` bursts."""
+    high = m[at + ST_ADDRESS] + max(0, moved)
+    for dim in range(3):
+        high += abs(m[at + ST_S0 + dim]) * (m[at + ST_C0 + dim] - 1) * int(dim < m[at + ST_DIM])
+    return high
+
+
+@njit(cache=True)
+def can_move(m: Int64s, old: Int64s, periods: int) -> bool:
+    """Whether moving every stream by whole periods keeps equal rows equal and others different."""
+    shift, top = m[ROW_SHIFT], m[TOP_SHIFT]
+    for a in range(m[NUM_STREAMS]):
+        at = STREAM_AT + a * STREAM_WORDS
+        if m[at + ST_STATE] != ST_RUNNING:
+            continue
+        step = m[at + ST_ADDRESS] - old[ENTRY_STREAMS_AT + 4 * a + 3]
+        # requests still inside lie at most one period back
+        low = min(row_low(m, at, step * periods), row_low(m, at, -step))
+        high = max(row_high(m, at, step * periods), row_high(m, at, -step))
+        if low < 0 or low >> top != high >> top:
+            return False
+        for bank in range(m[NUM_BANKS]):
+            row = m[OPEN_ROW_AT + bank]
+            if row >= 0 and m[OPENER_AT + bank] < 0 and step != 0:
+                if low >> shift <= row <= high >> shift:
+                    return False
+        for b in range(a):
+            other = STREAM_AT + b * STREAM_WORDS
+            moved = m[other + ST_ADDRESS] - old[ENTRY_STREAMS_AT + 4 * b + 3]
+            if m[other + ST_STATE] != ST_RUNNING or moved == step:
+                continue
+            below = min(row_low(m, other, moved * periods), row_low(m, other, -moved))
+            above = max(row_high(m, other, moved * periods), row_high(m, other, -moved))
+            stride = m[ROW_STRIDE]
+            if low // stride <= above // stride and below // stride <= high // stride:
+                return False
+    return True
+
+
+@njit(cache=True)
+def periods_that_fit(m: Int64s, old: Int64s, limit: int) -> int:
+    """Whole periods until `limit`, and before any stream ends or turns into its next dimension."""
+    periods = (limit - m[CLK]) // (m[CLK] - old[ENTRY_CLK])
+    for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
+        if m[at + ST_STATE] != ST_RUNNING:
+            continue
+        if m[at + ST_DIM] < 0:
+            return 0
+        index = m[at + ST_I0 + m[at + ST_DIM]]
+        count = m[at + ST_C0 + m[at + ST_DIM]]
+        step = index - old[ENTRY_STREAMS_AT + 4 * stream]
+        if step > 0:
+            periods = min(periods, (count - 1 - index) // step)
+        elif step < 0:
+            return 0
+    return periods
+
+
+@njit(cache=True)
+def move_slot(m: Int64s, slot: int, old: Int64s, periods: int, later: int) -> None:
+    """Moves one request."""
+    tag = m[SLOT_TAG_AT + slot]
+    step = m[STREAM_AT + tag * STREAM_WORDS + ST_ADDRESS] - old[ENTRY_STREAMS_AT + 4 * tag + 3]
+    m[SLOT_ADDRESS_AT + slot] += (step * periods) << m[OFFSET_BITS]
+    m[SLOT_ROW_AT + slot] += (step * periods) >> m[ROW_SHIFT]
+    m[SLOT_ARRIVAL_AT + slot] += later
+
+
+@njit(cache=True)
+def move_requests(m: Int64s, old: Int64s, periods: int, later: int) -> None:
+    """Moves requests and open rows by whole periods of their streams."""
+    for queue in range(2):
+        for bank in range(m[NUM_BANKS]):
+            slot = m[HEAD_AT + queue * BANKS + bank]
+            while slot >= 0:
+                move_slot(m, slot, old, periods, later)
+                slot = m[SLOT_NEXT_AT + slot]
+    for i in range(m[NUM_ACTIVE]):
+        move_slot(m, m[ACTIVE_AT + i], old, periods, later)
+    if m[OWNER] >= 0:
+        move_slot(m, m[OWNER], old, periods, later)
+    for bank in range(m[NUM_BANKS]):
+        opener = m[OPENER_AT + bank]
+        if m[OPEN_ROW_AT + bank] >= 0 and opener >= 0:
+            address = m[STREAM_AT + opener * STREAM_WORDS + ST_ADDRESS]
+            step = address - old[ENTRY_STREAMS_AT + 4 * opener + 3]
+            m[OPEN_ROW_AT + bank] += (step * periods) >> m[ROW_SHIFT]
+
+
+@njit(cache=True)
+def move_clocks(m: Int64s, later: int) -> None:
+    """Moves every tick that the state holds."""
+    for i in range(READY_BANK_AT, HISTORY_AT + HISTORY_WORDS):
+        m[i] += later
+    for i in range(BOUND_AT, BOUND_AT + 2 * CLASSES):
+        m[i] = min(m[i] + later, FOREVER)
+    for i in range(SET_ALLOWED_AT, SET_ALLOWED_AT + 16):
+        m[i] += later
+    for word in (CLK, PAIR_DUE, RISE_EDGE, DEADLINE, WCK_UNTIL, LAST_READ_DONE, REFRESH_HOLD, SENT_AT):
+        m[word] += later
+    for word in (REFRESH_NEXT, CAP_BOUND, ACTIVE_BOUND):
+        m[word] = min(m[word] + later, FOREVER)
+
+
+@njit(cache=True)
+def move_streams(m: Int64s, old: Int64s, periods: int, later: int) -> int:
+    """Moves the streams on; returns the requests that were not sent one by one."""
+    skipped = 0
+    for stream in range(m[NUM_STREAMS]):
+        at, seen = STREAM_AT + stream * STREAM_WORDS, ENTRY_STREAMS_AT + 4 * stream
+        if m[at + ST_STATE] != ST_RUNNING:
+            continue
+        sent = (m[at + ST_SENT] - old[seen + 1]) * periods
+        skipped += sent
+        m[at + ST_I0 + m[at + ST_DIM]] += (m[at + ST_I0 + m[at + ST_DIM]] - old[seen]) * periods
+        m[at + ST_SENT] += sent
+        m[at + ST_DONE] += (m[at + ST_DONE] - old[seen + 2]) * periods
+        m[at + ST_ADDRESS] += (m[at + ST_ADDRESS] - old[seen + 3]) * periods
+        m[at + ST_DUE] += later * DUE_ONE
+        m[at + ST_DONE_AT] += later
+    return skipped
+
+
+@njit(cache=True)
+def skip_periods(m: Int64s, old: Int64s, periods: int) -> None:
+    """Adds whole periods, each like the one from entry `old` to now."""
+    later = (m[CLK] - old[ENTRY_CLK]) * periods
+    move_requests(m, old, periods, later)
+    for i in range(COUNTERS_END - N0):
+        if N0 + i != HASH and N0 + i != LAST_COMMAND and N0 + i != SKIPPED:
+            m[N0 + i] += (m[N0 + i] - old[ENTRY_COUNTERS_AT + i]) * periods
+    m[LAST_COMMAND] += later
+    m[SKIPPED] += move_streams(m, old, periods, later)
+    move_clocks(m, later)
+
+
+@njit(cache=True)
+def keep_cycle(m: Int64s, memo: Int64s, words: int, first: int, moved: Int64s) -> None:
+    """After a skip: entries of the cycle are as if seen just before now; others are dropped."""
+    count = m[NUM_ENTRIES]
+    for i in range(first, count):
+        source, target = i * words, (i - first) * words
+        for j in range(ENTRY_FORM_AT + memo[source + ENTRY_LEN]):
+            memo[target + j] = memo[source + j]
+        memo[target + ENTRY_CLK] += moved[ENTRY_CLK]
+        for j in range(ENTRY_STREAMS_AT, ENTRY_FORM_AT):
+            memo[target + j] += moved[j]
+    m[NUM_ENTRIES] = count - first
+
+
+@njit(cache=True)
+def is_boundary(m: Int64s) -> bool:
+    """Whether a round of refreshes began, or without refresh the first stream swept its rows."""
+    if m[REFRESH] != NO_REFRESH:
+        is_new = m[ROUNDS] != m[ROUND_SEEN]
+        m[ROUND_SEEN] = m[ROUNDS]
+        return is_new
+    for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
+        if m[at + ST_STATE] == ST_RUNNING:
+            sent = m[at + ST_SENT]
+            is_new = sent != m[LEAD_SENT] and sent % m[at + ST_UNIT] == 0
+            m[LEAD_SENT] = sent
+            return is_new
+    return False
+
+
+@njit(cache=True)
+def try_skip(m: Int64s, memo: Int64s, words: int, limit: int) -> None:
+    """At a boundary: looks the state up in the memo, skips if it is known, notes it if not."""
+    if m[NUM_PRIORITY] > FORM_PRIORITY_MAX:
+        return
+    if m[NUM_ENTRIES] == ENTRIES:
+        m[NUM_ENTRIES] = 0
+    count = m[NUM_ENTRIES]
+    entry = pointer_to(memo, count * words)
+    length = form_state(m, pointer_to(entry, ENTRY_FORM_AT))
+    note_entry(m, entry, length, hash_words(pointer_to(entry, ENTRY_FORM_AT), length))
+    for i in range(count - 1, -1, -1):
+        old = pointer_to(memo, i * words)
+        if is_same_form(old, entry):
+            periods = periods_that_fit(m, old, limit)
+            if periods > 0 and can_move(m, old, periods):
+                skip_periods(m, old, periods)
+                note_entry(m, entry, length, entry[ENTRY_HASH])
+            m[NUM_ENTRIES] = 0
+            return
+    m[NUM_ENTRIES] = count + 1
 
 
 @njit(cache=True)
