@@ -33,7 +33,7 @@ OUTSIDE = {
     "networkx": {"system"},
     "typer": {"cli"},
 }
-KERNEL_IMPORTS = {"numpy", "numba", "math", "__future__"}
+KERNEL_IMPORTS = {"numpy", "numba", "math", "typing", "__future__"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
