@@ -13,11 +13,10 @@ to come. Stated here because the paper does not say:
   groups as there are registers share one pair of mode changes.
 - The outputs of q K^T are tokens: 16 in a row are a group, the groups go to channels in turn. Every
   channel with a group loads all heads of q, as many at a time as the global buffer holds; the
-  heads of K that these need lie side by side (GDDR6-AiM: a row), a block of rows for each load.
+  heads of K that these need lie side by side, in rows of their own for each load.
 - The outputs of p V are 16 elements of one head each: a channel gets consecutive groups, so that
   it loads the probabilities of few heads; a head cut by a channel's end is loaded on both sides.
-- The key of a token goes to its one bank with WR_SBK, 16 elements of V to as many banks with
-  WR_ABK.
+- A key goes to its bank with WR_SBK, one element of V to each bank with WR_ABK.
 - Several tokens (batch, prefill), and heads of q that share a head of K and V, are computed one
   after the other: a row is read again for each.
 """
@@ -27,8 +26,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby
+from functools import cached_property, partial
+from itertools import groupby, product
 from typing import Final, TypeVar
 
 from bankwidth.devices.pim.config import PimConfig, config_of
@@ -38,7 +37,6 @@ from bankwidth.spec.pim import PimSpec
 from bankwidth.units import format_bytes
 
 DTYPE: Final = "bf16"  # the only format of the banks' multipliers
-
 Work = TypeVar("Work")  # what a channel has to do; equal work, equal commands
 
 
@@ -147,7 +145,7 @@ class KvLayout:
     """K and V of one layer for `batch` sequences of up to `reserved_tokens` tokens.
 
     K: a group is one token per bank; group g lies in channel g % channels, the groups of a channel
-    below one another, the heads side by side in blocks of those whose queries fill the buffer.
+    below one another, the heads side by side; those whose queries fill the buffer share rows.
     V: a group is one element of one head per bank; each channel holds consecutive groups, one below
     the other, the tokens side by side.
     """
@@ -187,13 +185,13 @@ class KvLayout:
         return _ceil(self.reserved_tokens, self.geometry.lanes)
 
     @cached_property
-    def _key_rows(self) -> int:
-        columns = self._most_token_groups * self.n_kv_heads * self.key_columns
-        return _ceil(columns, self.geometry.config.columns)
+    def _block_rows(self) -> list[int]:
+        columns = self.token_groups(0, self.reserved_tokens) * self.key_columns
+        return [_ceil(columns * len(b), self.geometry.config.columns) for b in self.key_blocks]
 
     @cached_property
-    def _most_token_groups(self) -> int:
-        return self.token_groups(0, self.reserved_tokens)
+    def _key_rows(self) -> int:
+        return sum(self._block_rows)
 
     @cached_property
     def _sequence_rows(self) -> int:
@@ -219,15 +217,15 @@ class KvLayout:
         """Groups of V that a channel holds, per head of which it holds any."""
         per_head = _ceil(self.head_dim, self.geometry.banks)
         shares = _shares(self.n_kv_heads * per_head, self.geometry.channels)
-        first = sum(shares[:channel])
-        groups = range(first, first + shares[channel])
+        groups = range(sum(shares[:channel]), sum(shares[: channel + 1]))
         return tuple(Counter(group // per_head for group in groups).values())
 
     def key(self, sequence: int, token_group: int, block: range, head: int) -> int:
         """First column of a head of a key in its bank; groups count within the channel."""
-        heads_before = block.start * self._most_token_groups + token_group * len(block)
-        column = (heads_before + head - block.start) * self.key_columns
-        return sequence * self._sequence_rows * self.geometry.config.columns + column
+        blocks_before = block.start // len(self.key_blocks[0])
+        row = sequence * self._sequence_rows + blocks_before * self._block_rows[0]
+        column = (token_group * len(block) + head - block.start) * self.key_columns
+        return row * self.geometry.config.columns + column
 
     def value(self, sequence: int, group: int, token: int) -> int:
         """Column of a token's elements of V in their banks; groups count within the channel."""
@@ -265,28 +263,14 @@ def lower_attention(
     steps = [(sequence, length) for sequence in range(layout.batch) for length in lengths]
     pairs = sum(length for _, length in steps) * layout.n_heads
     later_pieces = sum(_ceil(n, layout.geometry.buffer_elements) - 1 for _, n in steps)
+    flops = 2 * pairs * layout.head_dim
+    stage = partial(program_of, layout.geometry.config, rows=layout.rows, flops=flops)
+    asic_adds = later_pieces * layout.n_heads * layout.head_dim
     return AttentionPrograms(
-        score=_attention_stage(layout, _score(layout, steps), pairs),
+        score=stage(_score(layout, steps)),
         softmax_rows=layout.n_heads * len(steps),
         softmax_elements=pairs,
-        context=_attention_stage(
-            layout,
-            _context(layout, steps),
-            pairs,
-            asic_adds=later_pieces * layout.n_heads * layout.head_dim,
-        ),
-    )
-
-
-def _attention_stage(
-    layout: KvLayout, channels: tuple[ChannelProgram, ...], pairs: int, asic_adds: int = 0
-) -> PimProgram:
-    return program_of(
-        layout.geometry.config,
-        channels,
-        rows=layout.rows,
-        flops=2 * pairs * layout.head_dim,
-        asic_adds=asic_adds,
+        context=stage(_context(layout, steps), asic_adds=asic_adds),
     )
 
 
@@ -305,21 +289,13 @@ def _score(layout: KvLayout, steps: Sequence[tuple[int, int]]) -> tuple[ChannelP
         for (sequence, _), groups in zip(steps, token_groups, strict=True):
             for block, loaded in loads if groups else ():
                 macros.add("WR_GB", len(loaded) * layout.key_columns)
-                starts = [
-                    layout.key(sequence, group, block, head)
-                    for group in range(groups)
-                    for head in loaded
-                ]
+                places = product(range(groups), [block], loaded)
+                starts = [layout.key(sequence, *place) for place in places]
                 _dot_products(macros, geometry, starts, layout.key_columns)
         return macros
 
-    return _programs(
-        [
-            tuple(layout.token_groups(channel, length) for _, length in steps)
-            for channel in range(geometry.channels)
-        ],
-        of_channel,
-    )
+    works = [tuple(layout.token_groups(c, n) for _, n in steps) for c in range(geometry.channels)]
+    return _programs(works, of_channel)
 
 
 def _loads(layout: KvLayout, block: range) -> list[list[int]]:
@@ -358,25 +334,22 @@ def lower_kv_append(layout: KvLayout, *, first_token: int, tokens: int = 1) -> P
     geometry = layout.geometry
     written = range(first_token, first_token + tokens)
 
-    def of_channel(work: tuple[int, tuple[int, ...]]) -> MacroList:
-        value_groups, own_tokens = work
-        own = set(own_tokens)
+    def of_channel(work: tuple[tuple[int, ...], int]) -> MacroList:
+        own_tokens, value_groups = work
         macros = MacroList(geometry.config)
         for sequence in range(layout.batch):
-            for token in written:
-                if token in own:
-                    _, group, bank = layout.token_place(token)
-                    for block in layout.key_blocks:
-                        key = layout.key(sequence, group, block, block.start)
-                        macros.add_stream("WR_SBK", key, len(block) * layout.key_columns, bank)
-                for group in range(value_groups):
-                    macros.add_stream("WR_ABK", layout.value(sequence, group, token), 1)
+            for token, block in product(own_tokens, layout.key_blocks):
+                _, group, bank = layout.token_place(token)
+                key = layout.key(sequence, group, block, block.start)
+                macros.add_stream("WR_SBK", key, len(block) * layout.key_columns, bank)
+            for token, group in product(written, range(value_groups)):
+                macros.add_stream("WR_ABK", layout.value(sequence, group, token), 1)
         return macros
 
     own_tokens: list[list[int]] = [[] for _ in range(geometry.channels)]
     for token in written:
         own_tokens[layout.token_place(token)[0]].append(token)
-    works = [(sum(layout.value_heads(c)), tuple(own)) for c, own in enumerate(own_tokens)]
+    works = [(tuple(own), sum(layout.value_heads(c))) for c, own in enumerate(own_tokens)]
     return program_of(geometry.config, _programs(works, of_channel), rows=layout.rows)
 
 

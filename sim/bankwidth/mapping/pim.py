@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bankwidth.devices.pim.program import PimProgram
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.lower_asic import AsicLowering
 from bankwidth.mapping.lower_pim import (
+    AttentionPrograms,
     KvLayout,
     RowAllocator,
     check_dtype,
@@ -19,7 +21,7 @@ from bankwidth.mapping.lower_pim import (
     matmul_rows,
 )
 from bankwidth.mapping.plan import Task
-from bankwidth.operators import Attention, KvAppend, Matmul, Operator
+from bankwidth.operators import OUTSIDE, Attention, KvAppend, Matmul, Operator
 from bankwidth.spec import AsicSpec, MachineSpec, PimSpec
 
 BF16_BYTES = 2
@@ -37,7 +39,10 @@ class PimLowering:
         self._rows = RowAllocator(self._geometry)
         self._first_row: dict[str, int] = {}
         self._host, self._host_name = _host(machine)
-        self._programs: dict[tuple[object, ...], PimProgram] = {}
+        # Layers of one shape share their programs, on rows of their own.
+        self._products: dict[tuple[int, int, int], PimProgram] = {}
+        self._attentions: dict[Attention, AttentionPrograms] = {}
+        self._appends: dict[Attention, PimProgram] = {}
 
     def supports(self, op: Operator) -> bool:
         """Products with weights, attention, and what fills its cache."""
@@ -56,11 +61,11 @@ class PimLowering:
 
     def _matmul(self, op: Matmul, index: int, engine: str) -> Iterator[Task]:
         check_dtype(op.name, op.weight_dtype)
-        key = ("matmul", op.m * op.batch, op.n, op.k)
-        if key not in self._programs:
-            self._programs[key] = lower_matmul(self._geometry, m=op.m * op.batch, n=op.n, k=op.k)
+        key = (op.m * op.batch, op.n, op.k)
+        if key not in self._products:
+            self._products[key] = lower_matmul(self._geometry, m=key[0], n=op.n, k=op.k)
         rows = matmul_rows(self._geometry, n=op.n, k=op.k)
-        program = self._programs[key].at(self._row(f"{op.layer}/{op.name}", rows))
+        program = self._products[key].at(self._row(f"{op.layer}/{op.name}", rows))
         yield self._task(op.name, index, engine, program, reads=True)
         yield from self._partial_sums(op.name, index, program)
 
@@ -70,7 +75,12 @@ class PimLowering:
         check_dtype(op.name, op.kv_dtype)
         layout = self._layout(op, context)
         first_row = self._row(f"{op.layer}/kv", layout.rows)
-        programs = lower_attention(layout, kv_len=op.kv_len, q_len=op.q_len, causal=op.causal)
+        shape = _shape(op)
+        if shape not in self._attentions:
+            self._attentions[shape] = lower_attention(
+                layout, kv_len=op.kv_len, q_len=op.q_len, causal=op.causal
+            )
+        programs = self._attentions[shape]
         yield self._task(
             f"{op.name}.score", index, engine, programs.score.at(first_row), reads=True
         )
@@ -82,11 +92,13 @@ class PimLowering:
     def _append(self, op: KvAppend, index: int, engine: str, context: LoweringContext) -> Task:
         attention = context.attention_after(index)
         layout = self._layout(attention, context)
-        program = lower_kv_append(
-            layout,
-            first_token=attention.kv_len - attention.q_len,
-            tokens=attention.q_len,
-        ).at(self._row(f"{op.layer}/kv", layout.rows))
+        shape = _shape(attention)
+        if shape not in self._appends:
+            first_token = attention.kv_len - attention.q_len
+            self._appends[shape] = lower_kv_append(
+                layout, first_token=first_token, tokens=attention.q_len
+            )
+        program = self._appends[shape].at(self._row(f"{op.layer}/kv", layout.rows))
         return self._task(op.name, index, engine, program, reads=False)
 
     def _layout(self, op: Attention, context: LoweringContext) -> KvLayout:
@@ -146,6 +158,11 @@ class PimLowering:
             multiplies=multiplies,
             moved_bytes=2 * elements * BF16_BYTES,
         )
+
+
+def _shape(op: Attention) -> Attention:
+    """The attention of any layer with these sizes."""
+    return replace(op, name="", layer=OUTSIDE, deps=())
 
 
 def _host(machine: MachineSpec) -> tuple[AsicLowering, str]:
