@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import TYPE_CHECKING, Final
 
 from bankwidth.devices.dram.config import DramConfig
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 DUE_ONE: Final = 65536  # the engine's fixed-point tick of arrivals
 MAX_STREAMS: Final = 32  # of one channel at a time
+STUCK: Final = 3  # what the engine returns when nothing can move
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,22 @@ class DramChannel:
             mapper=Mapper(mapper),
         )
         self._m: NDArray[np.int64] = pack(config, controls)
+        self._memo, self._entry_words = self._new_memo()
         self._slots: dict[int, int] = {}  # running stream -> slot
         self._completions: dict[int, int] = {}
         self._next_id = 0
+
+    def _new_memo(self) -> tuple[NDArray[np.int64], int]:
+        """Room for the states at which the engine looks for repetition; only touched if needed."""
+        import numpy as np
+
+        from bankwidth.devices.dram import kernel as k
+
+        if not self.is_skipping:
+            return np.zeros(0, dtype=np.int64), 0
+        self._m[k.SKIPPING] = 1
+        words = k.ENTRY_FORM_AT + k.form_max(int(self._m[k.NUM_BANKS]), int(self._m[k.NUM_GROUPS]))
+        return np.empty((k.ENTRIES + 1) * words, dtype=np.int64), words
 
     # ------------------------------------------------------------------ time
     @property
@@ -97,6 +112,7 @@ class DramChannel:
         identity = self._next_id
         self._next_id += 1
         self._slots[identity] = slot
+        self._forget()
         return identity
 
     def advance(self, until_ck: int) -> list[int]:
@@ -108,10 +124,15 @@ class DramChannel:
         self._run(until_ck)
         done = [identity for identity, slot in self._slots.items() if self._is_done(slot)]
         for identity in done:
-            at = k.STREAM_AT + self._slots.pop(identity) * k.STREAM_WORDS
+            slot = self._slots.pop(identity)
+            at = k.STREAM_AT + slot * k.STREAM_WORDS
             self._completions[identity] = int(self._m[at + k.ST_DONE_AT])
             self._m[at : at + k.STREAM_WORDS] = 0
-        self._set_num_streams()
+            openers = self._m[k.OPENER_AT : k.OPENER_AT + k.BANKS]
+            openers[openers == slot] = -1
+        if done:
+            self._set_num_streams()
+            self._forget()
         return done
 
     def snapshot(self) -> Snapshot:
@@ -131,7 +152,15 @@ class DramChannel:
     def _run(self, until_ck: int) -> None:
         from bankwidth.devices.dram import kernel as k
 
-        k.advance(self._m, until_ck)
+        if k.advance(self._m, self._memo, self._entry_words, until_ck) == STUCK:
+            raise SimulationError(f"{self.config.name}: stuck at tick {self.now_ck}")
+
+    def _forget(self) -> None:
+        """Other streams, other states: what was seen will not come again."""
+        from bankwidth.devices.dram import kernel as k
+
+        self._m[[k.NUM_ENTRIES, k.ANCHOR_AGE]] = 0
+        self._m[k.ANCHOR_TERM] = 1
 
     def _check(self, stream: Stream) -> None:
         if len(self._slots) == MAX_STREAMS:
@@ -157,9 +186,27 @@ class DramChannel:
         words[k.ST_TOTAL] = stream.num_requests
         words[k.ST_C0], words[k.ST_C1], words[k.ST_C2] = stream.counts
         words[k.ST_S0], words[k.ST_S1], words[k.ST_S2] = stream.strides
+        words[k.ST_DIM], words[k.ST_UNIT] = self._repetition(stream)
         at = k.STREAM_AT + slot * k.STREAM_WORDS
         self._m[at : at + k.STREAM_WORDS] = words
         self._m[k.NUM_STREAMS] = max(int(self._m[k.NUM_STREAMS]), slot + 1)
+
+    def _repetition(self, stream: Stream) -> tuple[int, int]:
+        """The dimension in which a stream comes to the same place of another row, and how often.
+
+        Returns the innermost one that does so at least twice (-1: none does), and the requests that
+        lie between two such places.
+        """
+        from bankwidth.devices.dram import kernel as k
+
+        row_bursts = 1 << int(self._m[k.STRIDE_SHIFT])
+        inner = 1
+        for dim, (count, stride) in enumerate(zip(stream.counts, stream.strides, strict=True)):
+            steps = row_bursts // gcd(row_bursts, stride)
+            if count >= 2 * steps:
+                return dim, steps * inner
+            inner *= count
+        return -1, stream.num_requests
 
     def _is_done(self, slot: int) -> bool:
         from bankwidth.devices.dram import kernel as k

@@ -17,14 +17,22 @@ tick at which anything can. What makes that exact and cheap:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
+from typing import overload as either
 
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic, overload
-from numpy.typing import NDArray
 
-Int64s = NDArray[np.int64]
+
+class Int64s(Protocol):
+    """A row of 64-bit integers: an array, or compiled a bare pointer into one."""
+
+    @either
+    def __getitem__(self, at: int) -> int: ...
+    @either
+    def __getitem__(self, at: slice) -> Int64s: ...
+    def __setitem__(self, at: int, value: int) -> None: ...
 
 
 # ---------------------------------------------------------------------------- plain pointers
@@ -43,13 +51,16 @@ def _pointer(context: Any, array: Any, start: Any) -> Any:
             data = context.make_array(signature.args[0])(context, builder, data).data
         return builder.gep(data, [args[1]])
 
-    return types.CPointer(types.int64)(array, types.int64), codegen
+    pointer: Any = types.CPointer
+    return pointer(types.int64)(array, types.int64), codegen
+
+
+_compiled_pointer: Any = _pointer  # its first parameter is the compiler's
 
 
 @overload(pointer_to, strict=False)
 def _pointer_to(array: Any, start: Any) -> Any:
-    return lambda array, start: _pointer(array, start)
-
+    return lambda array, start: _compiled_pointer(array, start)
 
 
 # ---------------------------------------------------------------------------- commands and classes
@@ -92,7 +103,7 @@ LOG_WORDS = 12
     READ_SLOTS, WRITE_SLOTS, HIGH, LOW, AAD, WCK_READ, WCK_WRITE, PSEUDO_SHIFT, HASHING, LOG_MAX,
     OFFSET_BITS, COLUMN_LOW_MASK, COLUMN_HIGH_SHIFT, COLUMN_HIGH_MASK, COLUMN_HIGH_AT,
     ROW_SHIFT, ROW_MASK, ROW_XOR_SHIFT, ROW_XOR_MASK, NUM_LEVELS, CHANNEL, REFRESH_TO_ACT,
-    COLUMN_LOW_SHIFT, RATE, REFRESH_DEPTH, NUM_GROUPS, SKIPPING, ROW_STRIDE, TOP_SHIFT,
+    COLUMN_LOW_SHIFT, RATE, REFRESH_DEPTH, NUM_GROUPS, SKIPPING, STRIDE_SHIFT, TOP_SHIFT,
 ) = range(44)  # fmt: skip
 LEVEL_AT = 48  # per level: address shift, mask, place in the bank number, xor shift, xor mask
 COMMAND_ID_AT = LEVEL_AT + LEVELS * LEVEL_WORDS  # the standard's number of each command
@@ -111,8 +122,8 @@ S0 = SETTINGS
     OWNER, DEADLINE, CAS_SLOT, CAS_FROM, WCK_UNTIL, LAST_READ_DONE, REFRESH_HOLD,
     PICK_FROM, PICK_SLOT, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
     NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW, PAIR_DUE, NOTED_TARGET, ROUNDS,
-    ROUND_SEEN, NUM_ENTRIES, LEAD_SENT,
-) = range(S0, S0 + 40)  # fmt: skip
+    ROUND_SEEN, NUM_ENTRIES, LEAD_SENT, ANCHOR_AGE, ANCHOR_TERM, IS_STUCK,
+) = range(S0, S0 + 43)  # fmt: skip
 # counters: what a run adds up; nothing of the future depends on them
 N0 = S0 + 48
 (
@@ -494,7 +505,7 @@ def note_command(
         hashed = mix(mix(np.uint64(m[HASH]), t), m[COMMAND_ID_AT + command])
         for level in range(levels):
             hashed = mix(hashed, vector_word(m, level, bank, depth))
-        m[HASH] = np.int64(mix(mix(hashed, row), column))
+        m[HASH] = int(np.int64(mix(mix(hashed, row), column)))
     if m[NUM_LOG] < m[LOG_MAX]:
         at = LOG_AT + m[NUM_LOG] * LOG_WORDS
         m[at] = t
@@ -618,8 +629,8 @@ def issue_column(m: Int64s, slot: int, command: int, is_active: bool, t: int) ->
 
 
 @njit(cache=True)
-def issue_row(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> None:
-    """Issues the activate or precharge that a request needs first."""
+def issue_row(m: Int64s, slot: int, command: int, t: int) -> None:
+    """Issues the activate or precharge that a queued request needs first."""
     bank, row = m[SLOT_BANK_AT + slot], m[SLOT_ROW_AT + slot]
     begin_request(m, slot)
     note_issue(m, command, bank, t)
@@ -627,26 +638,34 @@ def issue_row(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> No
     if command == PREPB:
         set_row(m, bank, CLOSED)
         return
-    if is_active:  # its row was closed by another request's auto-precharge
-        leave_active(m, slot)
-    else:
-        unlink(m, slot)
+    unlink(m, slot)
     if m[KIND] == SPLIT_ACTIVATE:
         m[OWNER] = slot
         m[DEADLINE] = t + m[AAD]
         set_row(m, bank, ACTIVATING)
         return
-    enter_active(m, slot)
-    m[OPENER_AT + bank] = m[SLOT_TAG_AT + slot]
-    set_row(m, bank, row)
+    open_bank(m, slot)
 
 
 @njit(cache=True)
-def upgraded(m: Int64s, slot: int, command: int, t: int) -> int:
-    """The column command, with auto-precharge when the cap is reached and it is legal."""
+def open_bank(m: Int64s, slot: int) -> None:
+    """The row of a request is open now: it waits for its column command in the active buffer."""
+    bank = m[SLOT_BANK_AT + slot]
+    enter_active(m, slot)
+    m[OPENER_AT + bank] = m[SLOT_TAG_AT + slot]
+    set_row(m, bank, m[SLOT_ROW_AT + slot])
+
+
+@njit(cache=True)
+def upgraded(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> int:
+    """The column command, with auto-precharge when the cap is reached and it is legal.
+
+    Never while another activated request needs the row (the reference does not say).
+    """
     bank = m[SLOT_BANK_AT + slot]
     if m[CAP] > 0 and m[CAP_COUNT_AT + bank] >= m[CAP]:
-        if ready_at(m, command + 2, bank) <= t:
+        is_needed = m[NUM_ACTIVE_AT + bank] > int(is_active)
+        if not is_needed and ready_at(m, command + 2, bank) <= t:
             return command + 2
     return command
 
@@ -680,7 +699,10 @@ def issue_priority(m: Int64s, command: int, t: int) -> None:
 # ---------------------------------------------------------------------------- choosing
 @njit(cache=True)
 def push_priority(m: Int64s, command: int, target: int) -> None:
-    """Appends to the priority queue."""
+    """Appends to the priority queue. Full: the channel is stuck, and says so."""
+    if m[NUM_PRIORITY] == PRIORITY_SLOTS:
+        m[IS_STUCK] = 1
+        return
     m[PRIORITY_COMMAND_AT + m[NUM_PRIORITY]] = command
     m[PRIORITY_TARGET_AT + m[NUM_PRIORITY]] = target
     m[NUM_PRIORITY] += 1
@@ -742,39 +764,25 @@ def pick_priority(m: Int64s, classes: int, t: int, is_falling: bool) -> bool:
 
 
 @njit(cache=True)
-def active_command(m: Int64s, slot: int) -> int:
-    """Next command of a request in the active buffer."""
-    row = m[OPEN_ROW_AT + m[SLOT_BANK_AT + slot]]
-    if row == m[SLOT_ROW_AT + slot]:
-        return RD + m[SLOT_WRITE_AT + slot]
-    return ACT if row == CLOSED else (PREPB if row >= 0 else -1)
-
-
-@njit(cache=True)
-def pick_active(m: Int64s, classes: int, t: int) -> bool:
+def pick_active(m: Int64s, t: int) -> bool:
     """The oldest ready request of the active buffer, if any; bounds the next if none."""
-    best, best_arrival, best_command = -1, FOREVER, -1
-    bound = FOREVER
+    best, best_arrival, soon = -1, FOREVER, FOREVER
     for i in range(m[NUM_ACTIVE]):
         slot = m[ACTIVE_AT + i]
-        command = active_command(m, slot)
-        kind = COLUMN if command >= RD else (ACTIVATE if command == ACT else PRECHARGE)
-        if command < 0 or (classes >> kind) & 1 == 0 or (kind == ACTIVATE and m[OWNER] >= 0):
-            continue
-        ready = ready_at(m, command, m[SLOT_BANK_AT + slot])
+        ready = ready_at(m, RD + m[SLOT_WRITE_AT + slot], m[SLOT_BANK_AT + slot])
         if ready > t:
-            bound = min(bound, ready)
-        elif m[SLOT_ARRIVAL_AT + slot] < best_arrival:
-            bound = t + 1 if best >= 0 else bound
-            best, best_arrival, best_command = slot, m[SLOT_ARRIVAL_AT + slot], command
-        else:
-            bound = t + 1
-    m[ACTIVE_BOUND] = bound
+            soon = min(soon, ready)
+            continue
+        if best >= 0:
+            soon = t + 1
+        if m[SLOT_ARRIVAL_AT + slot] < best_arrival:
+            best, best_arrival = slot, m[SLOT_ARRIVAL_AT + slot]
+    m[ACTIVE_BOUND] = soon
     if best < 0:
         return False
     m[PICK_FROM] = 1
     m[PICK_SLOT] = best
-    m[PICK_COMMAND] = best_command
+    m[PICK_COMMAND] = RD + m[SLOT_WRITE_AT + best]
     return True
 
 
@@ -852,7 +860,7 @@ def write_mode(m: Int64s) -> int:
 def pick(m: Int64s, uses_active: bool, classes: int, t: int, is_falling: bool) -> bool:
     """Chooses what to issue: active buffer, then priority queue, then the queue of the mode."""
     if uses_active and m[NUM_ACTIVE] > 0 and m[ACTIVE_BOUND] <= t:
-        if pick_active(m, classes, t):
+        if pick_active(m, t):
             return True
     if m[NUM_PRIORITY] > 0:
         return pick_priority(m, classes, t, is_falling)
@@ -869,9 +877,9 @@ def issue_picked(m: Int64s, t: int) -> None:
         return
     slot, is_active = m[PICK_SLOT], m[PICK_FROM] == 1
     if command >= RD:
-        issue_column(m, slot, upgraded(m, slot, command, t), is_active, t)
+        issue_column(m, slot, upgraded(m, slot, command, is_active, t), is_active, t)
     else:
-        issue_row(m, slot, command, is_active, t)
+        issue_row(m, slot, command, t)
 
 
 # ---------------------------------------------------------------------------- one tick
@@ -985,9 +993,7 @@ def second_activate(m: Int64s, t: int) -> None:
     m[OWNER] = -1
     note_issue(m, ACT2, bank, t)
     note_command(m, ACT2, bank, row, m[SLOT_COLUMN_AT + slot], LEVELS, slot, t)
-    enter_active(m, slot)
-    m[OPENER_AT + bank] = m[SLOT_TAG_AT + slot]
-    set_row(m, bank, row)
+    open_bank(m, slot)
 
 
 @njit(cache=True)
@@ -1049,7 +1055,7 @@ def tick_split_activate(m: Int64s, t: int) -> None:
         if t >= m[WCK_UNTIL]:
             synchronise(m, t)
             return
-        command = upgraded(m, m[PICK_SLOT], command, t)
+        command = upgraded(m, m[PICK_SLOT], command, m[PICK_FROM] == 1, t)
         keep_awake(m, command, t)
     issue_picked(m, t)
 
@@ -1190,7 +1196,7 @@ def next_offer(states: Int64s, words: Int64s, progress: Int64s) -> int:
 
 @njit(cache=True)
 def step_replay(states: Int64s, words: Int64s, progress: Int64s, record: Int64s) -> int:
-    """Sends, then the next tick of interest. 0: go on, 1: all is done, 2: a log is full."""
+    """Sends, then the next tick of interest. 0: go on, 1: all done, 2: a log is full, 3: stuck."""
     clk = progress[AT_CLK]
     num_channels, state_words = 1 << progress[CHANNEL_BITS], progress[STATE_WORDS]
     if clk % progress[SEND_GAP] == 0:
@@ -1205,6 +1211,8 @@ def step_replay(states: Int64s, words: Int64s, progress: Int64s, record: Int64s)
             return 1
         soon = min(soon, progress[LAST_DONE])
     progress[AT_CLK] = soon
+    if soon == FOREVER:
+        return 3
     status = 0
     for channel in range(num_channels):
         m = pointer_to(states, channel * state_words)
@@ -1213,7 +1221,9 @@ def step_replay(states: Int64s, words: Int64s, progress: Int64s, record: Int64s)
         tick(m, soon)
         progress[REPLAY_HASH] = m[HASH]
         if m[LOG_MAX] > 0 and m[NUM_LOG] > m[LOG_MAX] - LOG_MARGIN:
-            status = 2
+            status = max(status, 2)
+        if m[IS_STUCK] == 1:
+            status = 3
     return status
 
 
@@ -1223,8 +1233,8 @@ def replay(
     words: Int64s,  # byte address << 1 | is_write
     progress: Int64s,
     record: Int64s,  # [request * (accepted, done)], or empty
-) -> bool:
-    """Feeds requests in order until all are done; False when a log must be emptied first."""
+) -> int:
+    """Feeds requests in order until all are done (1), a log is full (2) or nothing moves (3)."""
     status = 0
     while status == 0:
         status = step_replay(
@@ -1233,7 +1243,7 @@ def replay(
             pointer_to(progress, 0),
             pointer_to(record, 0),
         )
-    return status == 1
+    return status
 
 
 # ---------------------------------------------------------------------------- frontend: streams
@@ -1315,7 +1325,7 @@ def first_completion(m: Int64s) -> int:
     return soon
 
 
-# ---------------------------------------------------------------------------- skipping whole periods
+# ---------------------------------------------------------------------------- skipping periods
 # A memo holds states seen at boundaries (rounds of refreshes; sweeps of rows without refresh) in a
 # normal form: times relative to now, addresses relative to where their stream is, rows relative to
 # the row of it. When a normal form comes again, everything between repeats, moved by whole rows.
@@ -1325,6 +1335,13 @@ ENTRY_COUNTERS_AT = ENTRY_STREAMS_AT + 4 * STREAMS
 ENTRY_FORM_AT = ENTRY_COUNTERS_AT + COUNTERS_END - N0
 ENTRIES = 128
 FORM_PRIORITY_MAX = 32
+
+
+def form_max(banks: int, groups: int) -> int:
+    """Longest normal form of a channel with so many banks and bank groups."""
+    requests = 5 * (SLOTS + 2) + 8
+    clocks = COMMANDS * (banks + groups) + 2 * SCOPES + HISTORY_WORDS
+    return 10 * STREAMS + 49 + 2 * FORM_PRIORITY_MAX + 3 * banks + clocks + requests
 
 
 @njit(cache=True)
@@ -1447,7 +1464,7 @@ def form_streams(m: Int64s, out: Int64s, n: int) -> int:
         out[n + 2] = m[at + ST_SENT] - m[at + ST_DONE]
         out[n + 3] = int(m[at + ST_SENT] == m[at + ST_TOTAL])
         out[n + 4] = max(m[at + ST_DUE] - m[CLK] * DUE_ONE, 1 - DUE_ONE)
-        out[n + 5] = m[at + ST_ADDRESS] & (m[ROW_STRIDE] - 1)
+        out[n + 5] = m[at + ST_ADDRESS] & ((1 << m[STRIDE_SHIFT]) - 1)
         out[n + 6] = m[at + ST_ADDRESS] >> m[TOP_SHIFT]
         for dim in range(3):
             out[n + 7 + dim] = m[at + ST_I0 + dim] if dim != m[at + ST_DIM] else -1
@@ -1470,7 +1487,7 @@ def hash_words(words: Int64s, length: int) -> int:
     """A hash of a normal form; equal hashes are compared word by word."""
     hashed = 0
     for i in range(length):
-        hashed = ((hashed ^ words[i]) * 0x2545F4914F6CDD1D + (hashed >> 29)) & 0x7FFFFFFFFFFFFFF
+        hashed = ((hashed * 1000003) ^ words[i]) & 0xFFFFFFFFFF
     return hashed
 
 
@@ -1501,52 +1518,67 @@ def is_same_form(a: Int64s, b: Int64s) -> bool:
 
 
 @njit(cache=True)
-def row_low(m: Int64s, at: int, moved: int) -> int:
-    """Lowest row that a stream touches from here on while it moves by `moved` bursts."""
-    low = m[at + ST_ADDRESS] + min(0, moved)
-    for dim in range(3):
-        low -= abs(m[at + ST_S0 + dim]) * (m[at + ST_C0 + dim] - 1) * int(dim < m[at + ST_DIM])
-    return low
+def reach(m: Int64s, at: int) -> int:
+    """Bursts that the dimensions inside the skippable one of a stream span."""
+    span = 0
+    for dim in range(m[at + ST_DIM]):
+        span += abs(m[at + ST_S0 + dim]) * (m[at + ST_C0 + dim] - 1)
+    return span
 
 
 @njit(cache=True)
-def row_high(m: Int64s, at: int, moved: int) -> int:
-    """Highest row that a stream touches from here on while it moves by `moved` bursts."""
-    high = m[at + ST_ADDRESS] + max(0, moved)
-    for dim in range(3):
-        high += abs(m[at + ST_S0 + dim]) * (m[at + ST_C0 + dim] - 1) * int(dim < m[at + ST_DIM])
-    return high
+def step_of(m: Int64s, old: Int64s, stream: int) -> int:
+    """Bursts that a stream moved since an entry."""
+    address = m[STREAM_AT + stream * STREAM_WORDS + ST_ADDRESS]
+    return address - old[ENTRY_STREAMS_AT + 4 * stream + 3]
+
+
+@njit(cache=True)
+def lowest(m: Int64s, old: Int64s, stream: int, periods: int) -> int:
+    """Lowest burst that a stream touches while it moves by whole periods, its last one included."""
+    at, step = STREAM_AT + stream * STREAM_WORDS, step_of(m, old, stream)
+    return m[at + ST_ADDRESS] + min(-step, step * periods) - reach(m, at)
+
+
+@njit(cache=True)
+def highest(m: Int64s, old: Int64s, stream: int, periods: int) -> int:
+    """Highest burst that a stream touches, as `lowest`."""
+    at, step = STREAM_AT + stream * STREAM_WORDS, step_of(m, old, stream)
+    return m[at + ST_ADDRESS] + max(-step, step * periods) + reach(m, at)
+
+
+@njit(cache=True)
+def meets_foreign_row(m: Int64s, low: int, high: int) -> bool:
+    """Whether a row that a finished stream left open lies between two bursts."""
+    shift = m[STRIDE_SHIFT]
+    mask, row_shift = m[ROW_MASK] >> (shift - m[ROW_SHIFT]), shift - m[ROW_SHIFT]
+    for bank in range(m[NUM_BANKS]):
+        if m[OPEN_ROW_AT + bank] >= 0 and m[OPENER_AT + bank] < 0:
+            row = m[OPEN_ROW_AT + bank] >> row_shift
+            if (low >> shift) & mask <= row <= (high >> shift) & mask:
+                return True
+    return False
 
 
 @njit(cache=True)
 def can_move(m: Int64s, old: Int64s, periods: int) -> bool:
     """Whether moving every stream by whole periods keeps equal rows equal and others different."""
-    shift, top = m[ROW_SHIFT], m[TOP_SHIFT]
+    shift, top = m[STRIDE_SHIFT], m[TOP_SHIFT]
     for a in range(m[NUM_STREAMS]):
-        at = STREAM_AT + a * STREAM_WORDS
-        if m[at + ST_STATE] != ST_RUNNING:
+        if m[STREAM_AT + a * STREAM_WORDS + ST_STATE] != ST_RUNNING:
             continue
-        step = m[at + ST_ADDRESS] - old[ENTRY_STREAMS_AT + 4 * a + 3]
-        # requests still inside lie at most one period back
-        low = min(row_low(m, at, step * periods), row_low(m, at, -step))
-        high = max(row_high(m, at, step * periods), row_high(m, at, -step))
+        step = step_of(m, old, a)
+        low, high = lowest(m, old, a, periods), highest(m, old, a, periods)
         if low < 0 or low >> top != high >> top:
             return False
-        for bank in range(m[NUM_BANKS]):
-            row = m[OPEN_ROW_AT + bank]
-            if row >= 0 and m[OPENER_AT + bank] < 0 and step != 0:
-                if low >> shift <= row <= high >> shift:
-                    return False
+        if step != 0 and meets_foreign_row(m, low, high):
+            return False
         for b in range(a):
-            other = STREAM_AT + b * STREAM_WORDS
-            moved = m[other + ST_ADDRESS] - old[ENTRY_STREAMS_AT + 4 * b + 3]
-            if m[other + ST_STATE] != ST_RUNNING or moved == step:
-                continue
-            below = min(row_low(m, other, moved * periods), row_low(m, other, -moved))
-            above = max(row_high(m, other, moved * periods), row_high(m, other, -moved))
-            stride = m[ROW_STRIDE]
-            if low // stride <= above // stride and below // stride <= high // stride:
-                return False
+            is_running = m[STREAM_AT + b * STREAM_WORDS + ST_STATE] == ST_RUNNING
+            if is_running and step_of(m, old, b) != step:
+                below, above = lowest(m, old, b, periods), highest(m, old, b, periods)
+                if low >> shift <= above >> shift and below >> shift <= high >> shift:
+                    return False
     return True
 
 
@@ -1563,10 +1595,11 @@ def periods_that_fit(m: Int64s, old: Int64s, limit: int) -> int:
         index = m[at + ST_I0 + m[at + ST_DIM]]
         count = m[at + ST_C0 + m[at + ST_DIM]]
         step = index - old[ENTRY_STREAMS_AT + 4 * stream]
+        sent = m[at + ST_SENT] - old[ENTRY_STREAMS_AT + 4 * stream + 1]
+        if step < 0 or sent < m[at + ST_SENT] - m[at + ST_DONE]:
+            return 0  # turned into its next dimension; or requests of an earlier period are inside
         if step > 0:
             periods = min(periods, (count - 1 - index) // step)
-        elif step < 0:
-            return 0
     return periods
 
 
@@ -1610,7 +1643,9 @@ def move_clocks(m: Int64s, later: int) -> None:
         m[i] = min(m[i] + later, FOREVER)
     for i in range(SET_ALLOWED_AT, SET_ALLOWED_AT + 16):
         m[i] += later
-    for word in (CLK, PAIR_DUE, RISE_EDGE, DEADLINE, WCK_UNTIL, LAST_READ_DONE, REFRESH_HOLD, SENT_AT):
+    for word in (CLK, PAIR_DUE, RISE_EDGE, DEADLINE, WCK_UNTIL, LAST_READ_DONE):
+        m[word] += later
+    for word in (REFRESH_HOLD, SENT_AT):
         m[word] += later
     for word in (REFRESH_NEXT, CAP_BOUND, ACTIVE_BOUND):
         m[word] = min(m[word] + later, FOREVER)
@@ -1649,17 +1684,32 @@ def skip_periods(m: Int64s, old: Int64s, periods: int) -> None:
 
 
 @njit(cache=True)
-def keep_cycle(m: Int64s, memo: Int64s, words: int, first: int, moved: Int64s) -> None:
-    """After a skip: entries of the cycle are as if seen just before now; others are dropped."""
+def move_entries(m: Int64s, memo: Int64s, words: int, first: int, periods: int) -> None:
+    """Later entries of the cycle are as if seen in its last round; the matching one is seen now."""
     count = m[NUM_ENTRIES]
-    for i in range(first, count):
-        source, target = i * words, (i - first) * words
-        for j in range(ENTRY_FORM_AT + memo[source + ENTRY_LEN]):
-            memo[target + j] = memo[source + j]
-        memo[target + ENTRY_CLK] += moved[ENTRY_CLK]
+    now, old = pointer_to(memo, count * words), pointer_to(memo, first * words)
+    for i in range(first + 1, count):
+        entry = pointer_to(memo, i * words)
+        entry[ENTRY_CLK] += (now[ENTRY_CLK] - old[ENTRY_CLK]) * periods
         for j in range(ENTRY_STREAMS_AT, ENTRY_FORM_AT):
-            memo[target + j] += moved[j]
-    m[NUM_ENTRIES] = count - first
+            entry[j] += (now[j] - old[j]) * periods
+    note_entry(m, old, old[ENTRY_LEN], old[ENTRY_HASH])
+
+
+@njit(cache=True)
+def keep_anchor(m: Int64s, memo: Int64s, words: int) -> None:
+    """Makes room in a full memo: of all, one entry stays, an ever younger one (Brent's method).
+
+    A cycle of any length is found when its anchor lies in it and comes again.
+    """
+    m[ANCHOR_AGE] += 1
+    if m[ANCHOR_AGE] >= m[ANCHOR_TERM]:
+        m[ANCHOR_AGE] = 0
+        m[ANCHOR_TERM] *= 2
+        last = pointer_to(memo, (ENTRIES - 1) * words)
+        for j in range(ENTRY_FORM_AT + last[ENTRY_LEN]):
+            memo[j] = last[j]
+    m[NUM_ENTRIES] = 1
 
 
 @njit(cache=True)
@@ -1684,8 +1734,12 @@ def try_skip(m: Int64s, memo: Int64s, words: int, limit: int) -> None:
     """At a boundary: looks the state up in the memo, skips if it is known, notes it if not."""
     if m[NUM_PRIORITY] > FORM_PRIORITY_MAX:
         return
+    for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
+        if m[at + ST_STATE] == ST_RUNNING and m[at + ST_SENT] == m[at + ST_TOTAL]:
+            return  # about to end
     if m[NUM_ENTRIES] == ENTRIES:
-        m[NUM_ENTRIES] = 0
+        keep_anchor(m, memo, words)
     count = m[NUM_ENTRIES]
     entry = pointer_to(memo, count * words)
     length = form_state(m, pointer_to(entry, ENTRY_FORM_AT))
@@ -1696,15 +1750,18 @@ def try_skip(m: Int64s, memo: Int64s, words: int, limit: int) -> None:
             periods = periods_that_fit(m, old, limit)
             if periods > 0 and can_move(m, old, periods):
                 skip_periods(m, old, periods)
-                note_entry(m, entry, length, entry[ENTRY_HASH])
-            m[NUM_ENTRIES] = 0
+            else:
+                periods = 0
+            move_entries(m, memo, words, i, periods)
             return
     m[NUM_ENTRIES] = count + 1
 
 
 @njit(cache=True)
-def step_streams(m: Int64s, limit: int) -> int:
-    """Sends, then the next tick of interest. 0: go on, 1: a stream is done, 2: stop."""
+def step_streams(m: Int64s, memo: Int64s, words: int, limit: int) -> int:
+    """Sends, then the next tick of interest. 0: go on, 1: a stream is done, 2: stop, 3: stuck."""
+    if m[SKIPPING] == 1 and is_boundary(m):
+        try_skip(m, memo, words, limit)
     clk = m[CLK]
     offer_streams(m, clk)
     done_at = first_completion(m)
@@ -1713,6 +1770,8 @@ def step_streams(m: Int64s, limit: int) -> int:
     stop = min(limit, done_at)
     if clk >= stop or (m[LOG_MAX] > 0 and m[NUM_LOG] > m[LOG_MAX] - LOG_MARGIN):
         return 2
+    if m[IS_STUCK] == 1:
+        return 3
     soon = min(stop, next_tick(m, clk), next_stream_offer(m, clk))
     pass_time(m, clk, soon)
     tick(m, soon)
@@ -1720,12 +1779,13 @@ def step_streams(m: Int64s, limit: int) -> int:
 
 
 @njit(cache=True)
-def advance(state: Int64s, limit: int) -> bool:
-    """Runs to `limit` or the first completion of a stream (True); CLK is the tick reached.
+def advance(state: Int64s, memo: Int64s, words: int, limit: int) -> int:
+    """Runs to the first completion of a stream (1) or to `limit` (2); CLK is the tick reached.
 
-    False with CLK below `limit` means that the log must be emptied first.
+    `memo` has room for ENTRIES + 1 entries of `words` each if skipping is on. 2 with CLK below
+    `limit` means that the log must be emptied first; 3 that the channel is stuck.
     """
     status = 0
     while status == 0:
-        status = step_streams(pointer_to(state, 0), limit)
-    return status == 1
+        status = step_streams(pointer_to(state, 0), pointer_to(memo, 0), words, limit)
+    return status

@@ -11,6 +11,7 @@ from bankwidth.devices.dram.policies import Mapper
 
 MOP_COLUMN_BITS: Final = 2  # column bits below the banks in MOP4CLXOR
 UNMASKED: Final = (1 << 62) - 1
+TOP: Final = 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,22 @@ class FieldLayout:
     row: Field
     column_low: Field
     column_high: Field
+
+    @property
+    def stride_bits(self) -> int:
+        """Bits below which an address may not change for all else than the row to stay the same.
+
+        Column bits that are xored into the row add to those below the row.
+        """
+        column = self.column_low.width + self.column_high.width
+        xored = max(0, min(self.row.width, column - self.row.xor_shift))
+        return self.row.shift + (xored if self.row.is_xored else 0)
+
+    @property
+    def top_bits(self) -> int:
+        """First bit above the row that is part of another field; far up if there is none."""
+        above = [field for field in self.levels if field.shift > self.row.shift and field.width]
+        return self.row.shift + self.row.width if above else TOP
 
 
 def _bits(count: int) -> int:

@@ -72,6 +72,7 @@ def _pack_organisation(m: NDArray[np.int64], config: DramConfig) -> None:
     m[k.NUM_BANKS], m[k.GROUP_SHIFT] = banks, log2(per_group)
     m[k.NUM_SCOPES], m[k.SCOPE_BANK_SHIFT] = scopes, log2(banks // scopes)
     m[k.SCOPE_GROUP_SHIFT] = log2(banks // scopes // per_group)
+    m[k.NUM_GROUPS] = banks // per_group
     m[k.REFRESH_DEPTH] = config.levels.index(config.refresh_level) + 1
     m[k.READ_LATENCY] = config.read_latency_ticks
     m[k.NUM_LEVELS] = len(config.levels)
@@ -124,6 +125,7 @@ def _pack_fields(m: NDArray[np.int64], config: DramConfig, mapper: Mapper) -> No
     m[k.COLUMN_HIGH_AT] = layout.column_low.width
     m[k.ROW_SHIFT], m[k.ROW_MASK] = layout.row.shift, layout.row.mask
     m[k.ROW_XOR_SHIFT], m[k.ROW_XOR_MASK] = layout.row.xor_shift, layout.row.xor_mask
+    m[k.STRIDE_SHIFT], m[k.TOP_SHIFT] = layout.stride_bits, layout.top_bits
     place = log2(config.num_banks)
     for level, field in enumerate(layout.levels, start=1):
         place -= log2(config.level_counts[level])

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from bankwidth.devices.dram.config import DramConfig
 from bankwidth.devices.dram.policies import Mapper, Refresh, RowPolicy, Scheduler
-from bankwidth.errors import SpecError
+from bankwidth.errors import SimulationError, SpecError
 
 LOG_CHUNK: Final = 4096  # commands that the engine notes before they are fetched
+ALL_DONE, STUCK = 1, 3  # what the engine returns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,12 @@ def replay(
     progress[k.CHANNEL_SHIFT], progress[k.HAS_RECORD] = log2(config.burst_bytes), int(with_record)
     record = np.zeros((len(words) if with_record else 0, 2), dtype=np.int64)
     logs: list[NDArray[np.int64]] = []
-    while not k.replay(m.reshape(-1), words, progress, record.reshape(-1)):
+    status = 0
+    while status != ALL_DONE:
+        status = k.replay(m.reshape(-1), words, progress, record.reshape(-1))
+        if status == STUCK:
+            raise SimulationError(f"{config.name}: stuck at tick {progress[k.AT_CLK]}")
         logs.append(_fetch_log(m))
-    logs.append(_fetch_log(m))
     return _result(config, m, progress, record, np.concatenate(logs))
 
 
