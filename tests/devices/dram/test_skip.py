@@ -114,6 +114,27 @@ def test_two_streams_are_skipped_together(golden_config: Load) -> None:
     assert quick.skipped_requests > 1_500_000
 
 
+def test_restored_channel_does_not_remember_the_future(golden_config: Load) -> None:
+    config = golden_config("HBM3")
+    stream, late = Stream(0, (3_000_000, 1, 1)), Stream(1 << 23, (40_000, 1, 1), is_write=True)
+    quick, slow = (DramChannel(config, refresh="NoRefresh", skip=skip) for skip in (True, False))
+    quick.add(stream)
+    quick.advance(50_000)
+    saved = quick.snapshot()
+    quick.advance(FAR)
+    assert quick.skipped_requests > 0
+    quick.restore(saved)
+    slow.add(stream)
+    slow.advance(50_000)
+    ends = []
+    for channel in (quick, slow):
+        channel.advance(200_000)
+        channel.add(late)
+        ends.append([(channel.advance(FAR), channel.now_ck) for _ in range(2)])
+    assert ends[0] == ends[1]
+    assert all_of(quick, {}) == all_of(slow, {})
+
+
 def test_never_beyond_the_limit(golden_config: Load) -> None:
     channel = DramChannel(golden_config("HBM3"), refresh="NoRefresh")
     channel.add(Stream(0, (30_000_000, 1, 1)))

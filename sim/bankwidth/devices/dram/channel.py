@@ -144,6 +144,7 @@ class DramChannel:
         self._m[:] = saved.state
         self._slots, self._completions = dict(saved.slots), dict(saved.completions)
         self._next_id = saved.next_id
+        self._forget()  # the memo has gone on since
 
     def completion_ck(self, stream_id: int) -> int:
         """Tick at which a stream was done: last data read back, or last write issued."""

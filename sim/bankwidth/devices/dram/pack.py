@@ -68,6 +68,13 @@ def pack(
 def _pack_organisation(m: NDArray[np.int64], config: DramConfig) -> None:
     banks, scopes = config.num_banks, config.num_refresh_scopes
     per_group = config.level_counts[-1]
+    for what, count, most in (
+        ("banks", banks, k.BANKS),
+        ("bank groups", banks // per_group, k.GROUPS),
+        ("ranks or pseudo-channels", scopes, k.SCOPES),
+    ):
+        if count > most:
+            raise SpecError(f"{config.name}: {count} {what} in a channel, at most {most}")
     m[k.KIND] = KINDS[config.controller]
     m[k.NUM_BANKS], m[k.GROUP_SHIFT] = banks, log2(per_group)
     m[k.NUM_SCOPES], m[k.SCOPE_BANK_SHIFT] = scopes, log2(banks // scopes)
