@@ -297,3 +297,9 @@ def test_whatever_is_written_ends_in_messages(edits: list[tuple[float, int, str]
             assert str(problem).count("\n") == problem.message.count("\n") == 0
             assert problem.mark.line >= 1
             assert problem.mark.column >= 1
+
+
+def test_a_key_with_a_line_end_is_still_one_line(said: Said) -> None:
+    problems = said('schema_version: 1\nkind: machine\n"two\\nlines": 1\n')
+    assert not any("\n" in problem for problem in problems)
+    assert any(r"f.yaml:3:1: two\nlines: " in problem for problem in problems)

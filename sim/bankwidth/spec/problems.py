@@ -30,7 +30,13 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.mark}: {self.path + ': ' if self.path else ''}{self.message}"
+        place = f"{_one_line(self.path)}: " if self.path else ""
+        return f"{self.mark}: {place}{self.message}"
+
+
+def _one_line(path: str) -> str:
+    """A key path with line ends and other unprintable characters written out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path)
 
 
 class Unreadable(Exception):
