@@ -55,6 +55,15 @@ def test_channels_with_more_work_decide_the_end(machine: MachineSpec) -> None:
     assert other.counts()["MAC_ABK"] == 72 * 64
 
 
+def test_channels_that_were_told_apart_all_run_the_next_program(machine: MachineSpec) -> None:
+    geometry = geometry_of(spec_of(machine), 8)
+    env, memory, _ = make(machine)
+    memory.run(lower_matmul(geometry, m=1, n=65 * 16, k=1024))
+    memory.run(lower_matmul(geometry, m=1, n=72 * 16, k=1024).at(100))
+    env.run()
+    assert memory.counts()["MAC_ABK"] == (65 + 72) * 64
+
+
 def test_counts_are_those_of_the_program(machine: MachineSpec) -> None:
     env, memory, link = make(machine)
     program = lower_matmul(geometry_of(spec_of(machine), 8), m=2, n=1600, k=1600)
