@@ -16,8 +16,6 @@ from bankwidth.units import (
     UNITS,
     article,
     format_bytes,
-    format_energy,
-    format_time,
     is_quantity,
     ns_to_ck,
     ns_to_ps,
@@ -200,10 +198,3 @@ def test_whole_cycles_survive_the_way_over_ns(cycles: int, tck_ps: int) -> None:
 )
 def test_sizes_are_printed_with_decimal_prefixes(size: float, text: str) -> None:
     assert format_bytes(size) == text
-
-
-def test_times_and_energies_are_printed_with_four_digits() -> None:
-    assert format_time(3_641_234.0) == "3.641 ms"
-    assert format_time(12.5) == "12.5 ns"
-    assert format_energy(8.4e11) == "840 mJ"
-    assert format_energy(3.0) == "3 pJ"

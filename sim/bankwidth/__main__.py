@@ -7,7 +7,6 @@ import sys
 
 from bankwidth.errors import BankwidthError, UserError
 
-EXIT_CHECK_FAILED = 1
 EXIT_USER = 2
 EXIT_OURS = 3
 

@@ -18,7 +18,9 @@ def static_energy_pj(power_mw: float, time_ns: float) -> float:
     return power_mw * time_ns
 
 
-def counted_energy_pj(counts: Mapping[str, int], pj_each: Mapping[str, float]) -> dict[str, float]:
+def counted_energy_pj(
+    counts: Mapping[str, float], pj_each: Mapping[str, float]
+) -> dict[str, float]:
     """Counts times a table. A counted item without an entry in the table is an error."""
     unknown = [item for item in counts if item not in pj_each]
     if unknown:

@@ -177,19 +177,3 @@ def format_bytes(size_bytes: float) -> str:
         if size_bytes >= factor:
             return f"{size_bytes / factor:.3g} {unit}"
     return f"{size_bytes:.0f} B"
-
-
-def format_time(time_ns: float) -> str:
-    """`3.64 ms` and the like: four digits."""
-    for factor, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
-        if time_ns >= factor:
-            return f"{time_ns / factor:.4g} {unit}"
-    return f"{time_ns:.4g} ns"
-
-
-def format_energy(energy_pj: float) -> str:
-    """`0.84 J` and the like: four digits."""
-    for factor, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
-        if energy_pj >= factor:
-            return f"{energy_pj / factor:.4g} {unit}"
-    return f"{energy_pj:.4g} pJ"

@@ -97,14 +97,14 @@ def test_rates_are_those_of_the_units_at_the_clock(name: str) -> None:
     assert per_sm == pytest.approx({"a100": 2048}.get(name, 4096), rel=0.005)
 
 
-@pytest.mark.parametrize("name", GPUS)
-def test_a_tiles_accumulators_fit_the_register_file_and_its_operands_the_shared_memory(
-    name: str,
-) -> None:
-    gpu = gpu_of(name)
-    for tile in gpu.tiles:
-        assert 4 * tile.m * tile.n <= gpu.registers_bytes
-        assert 2 * tile.k * (tile.m + tile.n) * 2 <= gpu.shared_bytes
+def test_a_tile_must_fit_the_register_file_and_the_shared_memory() -> None:
+    # 512 x 512 results of 4 B are 1 MiB, of 256 KiB; 2 x 512 x 256 operands of 2 B 512 KiB, of 228
+    gpu = gpu_of("h200")
+    fields = {name: getattr(gpu, name) for name in GpuSpec.model_fields}
+    for tile, message in (((512, 512, 8), "bytes of registers"), ((128, 128, 512), "of shared")):
+        m, n, k = tile
+        with pytest.raises(ValidationError, match=message):
+            GpuSpec.model_validate(fields | {"tiles": [{"m": m, "n": n, "k": k}]})
 
 
 def test_the_h100_differs_from_the_h200_in_name_only() -> None:

@@ -47,7 +47,7 @@ def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
     """
     placements = place(machine, trace)
     steps = list(trace.expand())
-    context = LoweringContext(machine, placements, [step.operator for step in steps])
+    context = LoweringContext(placements, [step.operator for step in steps])
     engines = lowerings(machine)
     tasks: list[Task] = []
     last_task: list[int] = []  # of each operator

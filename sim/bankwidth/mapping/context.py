@@ -1,4 +1,4 @@
-"""What every lowering needs: the machine, where tensors were placed, addresses in order of use."""
+"""What every lowering needs: addresses in the order of use, and who reads a KV cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from bankwidth.errors import MappingError
 from bankwidth.mapping.plan import Placement, Transfer
 from bankwidth.operators import Attention, Operator, Tensor
-from bankwidth.spec import MachineSpec
 
 ROLE_OF_TENSOR = {"weight": "weights", "kv": "kv", "activation": "activations"}
 ALIGNMENT_BYTES = 4096
@@ -34,15 +33,13 @@ class _Region:
 
 
 class LoweringContext:
-    """Machine and addresses; one per plan, so that a layer's weights keep their place."""
+    """Addresses; one per plan, so that a layer's weights keep their place."""
 
     def __init__(
         self,
-        machine: MachineSpec,
         placements: Mapping[str, Placement],
         operators: Sequence[Operator],
     ) -> None:
-        self.machine = machine
         self._regions = {role: _Region(p) for role, p in placements.items()}
         self._attentions = [
             (index, op) for index, op in enumerate(operators) if isinstance(op, Attention)

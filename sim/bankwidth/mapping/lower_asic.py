@@ -34,6 +34,7 @@ class AsicLowering:
                 multiplies=multiplies,
                 moved_bytes=op.read_bytes + op.write_bytes,
                 loads=self._loads(op, context),
+                stores=self._stores(op, context),
             )
         ]
 
@@ -47,6 +48,7 @@ class AsicLowering:
         multiplies: float,
         moved_bytes: int,
         loads: tuple[Transfer, ...] = (),
+        stores: tuple[Transfer, ...] = (),
     ) -> Task:
         """A task of so many additions and multiplications, `moved_bytes` through the SRAM."""
         spec = self._spec
@@ -60,6 +62,7 @@ class AsicLowering:
             compute_ps=ns_to_ps(busy_ns + spec.latency_ns),
             ideal_ps=ns_to_ps(busy_ns),
             loads=loads,
+            stores=stores,
             counts={"add": adds, "mul": multiplies, "sram": moved_bytes * 8.0},
             detail=f"{adds:.0f} additions, {multiplies:.0f} multiplications",
         )
@@ -93,11 +96,18 @@ class AsicLowering:
         return sum(a for a, _ in parts), sum(m for _, m in parts)
 
     def _loads(self, op: Operator, context: LoweringContext) -> tuple[Transfer, ...]:
-        """Parameters come from memory; activations stay in the SRAM."""
+        """Parameters come from memory, and so do activations that the SRAM cannot hold."""
         return tuple(
             context.transfer(t, op.layer, is_write=False, size_bytes=t.size_bytes)
             for t in op.inputs
-            if t.role == "weight"
+            if t.role == "weight" or t.size_bytes > self._spec.sram_bytes
+        )
+
+    def _stores(self, op: Operator, context: LoweringContext) -> tuple[Transfer, ...]:
+        return tuple(
+            context.transfer(t, op.layer, is_write=True, size_bytes=t.size_bytes)
+            for t in op.outputs
+            if t.size_bytes > self._spec.sram_bytes
         )
 
 

@@ -15,18 +15,6 @@ from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.weights import kv_bytes, parameter_count, weight_bytes
 
 PHASES: Final = ("decode", "prefill", "generate")
-PHASE_HELP: Final = (
-    "decode: one token per sequence; prefill: the prompt; generate: the prompt, then decode steps"
-)
-BATCH_HELP: Final = "sequences processed together"
-CONTEXT_HELP: Final = (
-    "tokens that a decode step attends to, the new one included: the length of the KV cache"
-)
-PROMPT_HELP: Final = "tokens of each prompt, for prefill and generate (default: --context)"
-OUTPUT_HELP: Final = "decode steps after the prompt, for generate"
-WEIGHT_DTYPE_HELP: Final = "of matrices and embeddings; norms and biases have the activations'"
-ACTIVATION_DTYPE_HELP: Final = "of what operators hand to each other"
-KV_DTYPE_HELP: Final = "of the KV cache"
 
 
 class Workload(Protocol):

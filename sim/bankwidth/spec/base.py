@@ -63,6 +63,15 @@ def pick_mapping(data: object, field_name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def pick_bytes(data: object, field: str) -> int:
+    """A size of a description, raw or built; 0 when it is absent or wrong (said elsewhere)."""
+    value = pick(data, field)
+    try:
+        return value if isinstance(value, int) else int(parse_quantity(value, "size"))
+    except SpecError:
+        return 0
+
+
 class Spec(BaseModel):
     """A frozen description; a misspelt key is an error. `source` covers every value below it."""
 

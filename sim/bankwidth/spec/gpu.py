@@ -21,6 +21,7 @@ from bankwidth.spec.base import (
     Spec,
     Tflops,
     pick,
+    pick_bytes,
     pick_mapping,
 )
 from bankwidth.spec.dtypes import DTYPES, Dtype
@@ -62,13 +63,11 @@ class GpuSpec(DeviceSpec):
     block_ns: Ns = Field(description="start, prologue and epilogue of one thread block")
     stages: Count = Field(description="tiles of k in flight before the first multiply")
     tiles: list[TileSpec] = Field(min_length=1)
-    max_blocks_per_sm: Count
-    inflight_bytes: Bytes = Field(description="bytes of loads that one SM keeps in flight")
     energy: GpuEnergySpec
 
     @classmethod
     def relations(cls, data: object) -> Iterator[Relation]:
-        """Every number format that has a rate has an energy; fp32 vectors are always there."""
+        """Formats with a rate have an energy, fp32 vectors are there, tiles fit their SM."""
         energy = pick(data, "energy")
         for rates, energies in (
             ("tensor_tflops", "flop_pj"),
@@ -77,6 +76,21 @@ class GpuSpec(DeviceSpec):
             yield from _same_dtypes(data, rates, energy, energies)
         if "fp32" not in pick_mapping(data, "vector_tflops"):
             yield ("vector",), "the fp32 rate is missing; formats without a rate compute at it"
+        yield from _large_tiles(data)
+
+
+def _large_tiles(data: object) -> Iterator[Relation]:
+    """A block's fp32 results fill registers, two pieces of 16-bit operands shared memory."""
+    registers, shared = pick_bytes(data, "registers_bytes"), pick_bytes(data, "shared_bytes")
+    tiles = pick(data, "tiles")
+    for index, tile in enumerate(tiles if isinstance(tiles, list | tuple) else ()):
+        m, n, k = (pick(tile, field) for field in ("m", "n", "k"))
+        if not all(isinstance(size, int) for size in (m, n, k)):
+            continue  # the tile says so itself
+        if registers and 4 * m * n > registers:
+            yield ("tiles", index), f"{m} x {n} results need {4 * m * n} bytes of registers"
+        if shared and 4 * k * (m + n) > shared:
+            yield ("tiles", index), f"its operands need {4 * k * (m + n)} bytes of shared memory"
 
 
 def _same_dtypes(data: object, rates: str, energy: object, energies: str) -> Iterator[Relation]:

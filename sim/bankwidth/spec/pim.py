@@ -26,6 +26,7 @@ from bankwidth.spec.base import (
     Relation,
     Spec,
     pick,
+    pick_bytes,
     pick_mapping,
     unknown,
 )
@@ -168,18 +169,9 @@ def _wrong_names(gaps: Any, known: list[str]) -> Iterator[Relation]:
                     yield ("gaps", index, side, place), unknown("command", name, [*known, EVERY])
 
 
-def _bytes(data: object, field: str) -> int:
-    """A size of a description, raw or built; 0 when it is absent or wrong (said elsewhere)."""
-    value = pick(data, field)
-    try:
-        return value if isinstance(value, int) else int(parse_quantity(value, "size"))
-    except SpecError:
-        return 0
-
-
 def _wrong_sizes(data: object) -> Iterator[Relation]:
-    row, burst = _bytes(data, "row_bytes"), _bytes(data, "burst_bytes")
-    buffer, lanes = _bytes(data, "buffer_bytes"), pick(data, "lanes")
+    row, burst = pick_bytes(data, "row_bytes"), pick_bytes(data, "burst_bytes")
+    buffer, lanes = pick_bytes(data, "buffer_bytes"), pick(data, "lanes")
     if row and burst and row % burst:
         yield ("row",), f"{row} bytes is no multiple of the burst, {burst} bytes"
     if buffer and burst and buffer % burst:

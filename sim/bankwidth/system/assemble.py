@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bankwidth.energy import Ledger, static_energy_pj
+from bankwidth.energy import Ledger, counted_energy_pj, static_energy_pj
 from bankwidth.mapping.plan import Task
 from bankwidth.operators import Operator, Trace
 from bankwidth.results import Result, Slice, Table
@@ -110,8 +110,7 @@ def _task_energy_pj(machine: MachineSpec, task: Task) -> dict[str, float]:
     spec = machine.engines[task.engine]
     if isinstance(spec, PimSpec):
         return {}  # counted by its channels, command by command
-    table = item_energies_pj(spec)
-    return {item: count * table[item] for item, count in task.counts.items()}
+    return counted_energy_pj(task.counts, item_energies_pj(spec))
 
 
 # ---- tables
