@@ -27,6 +27,8 @@ def all_of(channel: DramChannel, ends: dict[int, int]) -> dict[str, Any]:
         "bytes": (channel.read_bytes, channel.write_bytes),
         "waits": (channel.refresh_blocked_ck, channel.busy_ck),
         "energy": channel.energy_pj(),
+        "lost": channel.lost_ticks(),
+        "sent": channel.last_accept_ck,
         "ends": ends,
     }
 
@@ -74,6 +76,7 @@ def compare(data: st.DataObject, golden_config: Load) -> None:
     arrival = st.tuples(st.sampled_from([0, 100, 30_000]), streams(config))
     arrivals = data.draw(st.lists(arrival, min_size=1, max_size=3))
     piece_ck = data.draw(st.sampled_from([FAR, 40_000]))
+    options["rate"], options["gap"] = data.draw(st.sampled_from([(1, 1), (4, 1), (1, 3), (2, 20)]))
     skipping = serve(DramChannel(config, **options), arrivals, piece_ck)
     assert skipping == serve(DramChannel(config, skip=False, **options), arrivals, FAR)
 

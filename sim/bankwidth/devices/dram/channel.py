@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from bankwidth.devices.dram.config import DramConfig
 from bankwidth.devices.dram.energy import energy_pj
-from bankwidth.devices.dram.policies import Mapper, Refresh, RowPolicy, Scheduler
+from bankwidth.devices.dram.losses import lost_ticks, num_buses
+from bankwidth.devices.dram.mapping import UNMASKED
+from bankwidth.devices.dram.policies import (
+    Mapper,
+    Refresh,
+    RowPolicy,
+    Scheduler,
+    controls_of,
+)
 from bankwidth.errors import SimulationError
 
 if TYPE_CHECKING:
@@ -18,13 +26,15 @@ if TYPE_CHECKING:
 DUE_ONE: Final = 65536  # the engine's fixed-point tick of arrivals
 MAX_STREAMS: Final = 32  # of one channel at a time
 STUCK: Final = 3  # what the engine returns when nothing can move
+FOREVER: Final = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """Requests of one burst each, at bursts `base + i*s0 + j*s1 + k*s2` of a channel, i innermost.
 
-    Requests follow each other no faster than every `interval_ck` ticks.
+    Requests follow each other no faster than every `interval_ck` ticks. One that `runs_on` may go
+    past the last row: its rows count on, as those of a larger device would.
     """
 
     base_burst: int
@@ -32,6 +42,7 @@ class Stream:
     strides: tuple[int, int, int] = (1, 0, 0)
     is_write: bool = False
     interval_ck: float = 0.0
+    runs_on: bool = False
 
     @property
     def num_requests(self) -> int:
@@ -66,19 +77,21 @@ class DramChannel:
         row_policy: str = RowPolicy.OPEN,
         refresh: str = Refresh.ALL_BANK,
         mapper: str = Mapper.RO_BA_RA_CO_CH,
+        rate: int = 1,
+        gap: int = 1,
         skip: bool = True,
     ) -> None:
-        from bankwidth.devices.dram.pack import Controls, pack
+        """Up to `rate` requests enter after every `gap`-th tick."""
+        from bankwidth.devices.dram import kernel as k
+        from bankwidth.devices.dram.pack import pack
 
         self.config = config
         self.is_skipping = skip
-        controls = Controls(
-            scheduler=Scheduler(scheduler),
-            row_policy=RowPolicy(row_policy),
-            refresh=Refresh(refresh),
-            mapper=Mapper(mapper),
+        controls = controls_of(
+            scheduler=scheduler, row_policy=row_policy, refresh=refresh, mapper=mapper
         )
         self._m: NDArray[np.int64] = pack(config, controls)
+        self._m[k.RATE], self._m[k.OFFER_GAP] = rate, gap
         self._memo, self._entry_words = self._new_memo()
         self._slots: dict[int, int] = {}  # running stream -> slot
         self._completions: dict[int, int] = {}
@@ -170,7 +183,7 @@ class DramChannel:
         low, high = stream.reach()
         if min(stream.counts) < 1 or stream.interval_ck < 0:
             raise SimulationError(f"{self.config.name}: {stream} has no requests or a negative gap")
-        if low < 0 or high >= bursts:
+        if low < 0 or (high >= bursts and not stream.runs_on):
             raise SimulationError(
                 f"{self.config.name}: bursts {low} to {high} of a channel that has {bursts}"
             )
@@ -188,6 +201,8 @@ class DramChannel:
         words[k.ST_C0], words[k.ST_C1], words[k.ST_C2] = stream.counts
         words[k.ST_S0], words[k.ST_S1], words[k.ST_S2] = stream.strides
         words[k.ST_DIM], words[k.ST_UNIT] = self._repetition(stream)
+        if stream.runs_on:
+            self._m[k.ROW_MASK] = UNMASKED
         at = k.STREAM_AT + slot * k.STREAM_WORDS
         self._m[at : at + k.STREAM_WORDS] = words
         self._m[k.NUM_STREAMS] = max(int(self._m[k.NUM_STREAMS]), slot + 1)
@@ -264,6 +279,11 @@ class DramChannel:
         return self._word("READS_IN") * self.config.burst_bytes
 
     @property
+    def requests_in(self) -> int:
+        """Requests accepted."""
+        return self._word("READS_IN") + self._word("WRITES_IN")
+
+    @property
     def write_bytes(self) -> int:
         """Bytes of the writes accepted, coalesced ones included."""
         return self._word("WRITES_IN") * self.config.burst_bytes
@@ -277,6 +297,20 @@ class DramChannel:
     def busy_ck(self) -> int:
         """Ticks with a request inside: queued, activated, or its data on the way back."""
         return self._word("BUSY")
+
+    @property
+    def last_accept_ck(self) -> int:
+        """Tick at which a request entered last."""
+        return self._word("LAST_SENT")
+
+    def lost_ticks(self) -> dict[str, int]:
+        """Idle ticks of the data buses until the last column command, by cause."""
+        return lost_ticks([self._m], num_buses(self.config), 0, (0, FOREVER))
+
+    @property
+    def state(self) -> NDArray[np.int64]:
+        """The engine's words, for those who count."""
+        return self._m
 
     @property
     def skipped_requests(self) -> int:

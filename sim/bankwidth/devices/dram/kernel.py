@@ -13,6 +13,8 @@ tick at which anything can. What makes that exact and cheap:
   precharge). Per queue and class a lower bound of the ticks at which a candidate is ready tells
   whether a scan is needed at all.
 * Sends happen after the tick they follow, before the next one (`clk` of a send is the tick before).
+* A ready clock carries, in its low bits, which kind of rule set it. So every tick in which a data
+  bus is idle is put down to what it waited for, at the moment it is used again.
 """
 
 from __future__ import annotations
@@ -73,6 +75,11 @@ ONE_BUS, TWO_BUSES, HALF_CLOCK, SPLIT_ACTIVATE = range(4)
 NO_REFRESH, ALL_BANK, PER_BANK, PER_BANK_PAIRS = range(4)
 CLOSED, ACTIVATING = -1, -2  # in place of an open row
 READ, WRITE, MAINTENANCE = 0, 1, -1
+# what an idle data bus waits for; also the kind of a rule, in the low bits of a ready clock
+ROW_MISS, REFRESHING, WINDOW, TURNAROUND, GROUP_GAP, STARVED = range(6)
+LOSSES = 6
+CAUSE_BITS = 3
+CAUSE_MASK = (1 << CAUSE_BITS) - 1
 FOREVER = 1 << 60
 LONG_AGO = -(1 << 40)
 FNV_OFFSET = np.uint64(14695981039346656037)
@@ -85,6 +92,7 @@ SCOPES = 8
 QUEUE_SLOTS = 64
 SLOTS = 2 * QUEUE_SLOTS + BANKS
 PRIORITY_SLOTS = 1024
+BUSES = 8  # data buses of a channel: one per pseudo-channel
 LEVELS = 5  # channel to bank
 VECTOR = LEVELS + 2
 LEVEL_WORDS = 5
@@ -104,7 +112,8 @@ LOG_WORDS = 12
     OFFSET_BITS, COLUMN_LOW_MASK, COLUMN_HIGH_SHIFT, COLUMN_HIGH_MASK, COLUMN_HIGH_AT,
     ROW_SHIFT, ROW_MASK, ROW_XOR_SHIFT, ROW_XOR_MASK, NUM_LEVELS, CHANNEL, REFRESH_TO_ACT,
     COLUMN_LOW_SHIFT, RATE, REFRESH_DEPTH, NUM_GROUPS, SKIPPING, STRIDE_SHIFT, TOP_SHIFT,
-) = range(44)  # fmt: skip
+    BURST, OFFER_GAP, SEEN_FROM, SEEN_TO,
+) = range(48)  # fmt: skip
 LEVEL_AT = 48  # per level: address shift, mask, place in the bank number, xor shift, xor mask
 COMMAND_ID_AT = LEVEL_AT + LEVELS * LEVEL_WORDS  # the standard's number of each command
 ROW_START_AT = COMMAND_ID_AT + COMMANDS  # first row of each preceding command, and the end
@@ -123,14 +132,17 @@ S0 = SETTINGS
     PICK_FROM, PICK_SLOT, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
     NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW, PAIR_DUE, NOTED_TARGET, ROUNDS,
     ROUND_SEEN, NUM_ENTRIES, LEAD_SENT, ANCHOR_AGE, ANCHOR_TERM, IS_STUCK,
-) = range(S0, S0 + 43)  # fmt: skip
+    REFRESHES_DUE, HOLD_FROM, HOLD_TO, BACKLOG,
+) = range(S0, S0 + 47)  # fmt: skip
 # counters: what a run adds up; nothing of the future depends on them
 N0 = S0 + 48
 (
     HITS, MISSES, CONFLICTS, FORWARDED, COALESCED, READ_LATENCY_SUM, NUM_COMMANDS, LAST_COMMAND,
-    HASH, BUSY, REFRESH_BLOCKED, SKIPPED, READS_IN, WRITES_IN,
-) = range(N0, N0 + 14)  # fmt: skip
-COUNT_AT = N0 + 16
+    HASH, BUSY, REFRESH_BLOCKED, SKIPPED, READS_IN, WRITES_IN, LAST_SENT, DATA_TICKS,
+) = range(N0, N0 + 16)  # fmt: skip
+LOST_AT = N0 + 16  # [loss] ticks in which a data bus was idle, by what it waited for
+UNFED = LOST_AT + LOSSES  # ticks in which queues had room, but nobody a request for them
+COUNT_AT = LOST_AT + 8
 COUNTERS_END = COUNT_AT + COMMANDS
 # arrays
 QUEUE_LEN_AT = COUNTERS_END  # [queue]
@@ -168,7 +180,14 @@ SLOT_WRITE_AT = SLOT_TAG_AT + SLOTS
 SLOT_BEGUN_AT = SLOT_WRITE_AT + SLOTS  # hit, miss or conflict has been counted
 SLOT_NEXT_AT = SLOT_BEGUN_AT + SLOTS
 SLOT_BEFORE_AT = SLOT_NEXT_AT + SLOTS
-FREE_AT = SLOT_BEFORE_AT + SLOTS
+BUS_LAST_AT = SLOT_BEFORE_AT + SLOTS  # [bus] tick of the last column command
+BUS_UNFED_AT = BUS_LAST_AT + BUSES  # [bus] UNFED at that command
+BUS_INSIDE_AT = BUS_UNFED_AT + BUSES  # [bus] requests queued or activated
+BUS_SINCE_AT = BUS_INSIDE_AT + BUSES  # [bus] since when without a break
+ACT_FROM_AT = BUS_SINCE_AT + BUSES  # [bank] what kept its last activate waiting, from when
+ACT_TO_AT = ACT_FROM_AT + BANKS  # [bank] ... until when
+ACT_CAUSE_AT = ACT_TO_AT + BANKS  # [bank] ... and why
+FREE_AT = ACT_CAUSE_AT + BANKS
 ACTIVE_AT = FREE_AT + SLOTS  # [place] slots in the order of their activates
 PRIORITY_COMMAND_AT = ACTIVE_AT + SLOTS  # [place]
 PRIORITY_TARGET_AT = PRIORITY_COMMAND_AT + PRIORITY_SLOTS  # [place] bank, or scope of an all-bank
@@ -193,7 +212,7 @@ def ready_at(m: Int64s, command: int, bank: int) -> int:
     """First tick at which `command` to `bank` satisfies every rule."""
     own = m[READY_BANK_AT + command * BANKS + bank]
     above = m[READY_GROUP_AT + command * GROUPS + (bank >> m[GROUP_SHIFT])]
-    return max(own, above)
+    return max(own, above) >> CAUSE_BITS
 
 
 @njit(cache=True)
@@ -216,10 +235,11 @@ def raise_range(m: Int64s, first: int, count: int, ready: int) -> None:
 def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
     """Raises what a command to one bank makes wait."""
     group = bank >> m[GROUP_SHIFT]
+    now = t << CAUSE_BITS
     for i in range(m[ROW_START_AT + command], m[ROW_START_AT + command + 1]):
         row = ROWS_AT + i * ROW_WORDS
         kind, at, shift = m[row], m[row + 1], m[row + 3]
-        ready = t + m[row + 2]
+        ready = now + m[row + 2]
         if kind == ROW_BANK:
             m[at + bank] = max(m[at + bank], ready)
         elif kind == ROW_GROUPS:
@@ -237,7 +257,7 @@ def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
             window = m[row + 4]
             oldest = push_history(m, m[row + 5] + (group >> shift) * window, window, t)
             first = at + ((group >> shift) << shift)
-            raise_range(m, first, 1 << shift, oldest + m[row + 2])
+            raise_range(m, first, 1 << shift, (oldest << CAUSE_BITS) + m[row + 2])
 
 
 @njit(cache=True)
@@ -246,7 +266,7 @@ def note_issue_all(m: Int64s, command: int, scope: int, t: int) -> None:
     for i in range(m[ROW_START_AT + command], m[ROW_START_AT + command + 1]):
         row = ROWS_AT + i * ROW_WORDS
         kind, at = m[row], m[row + 1]
-        ready = t + m[row + 2]
+        ready = (t << CAUSE_BITS) + m[row + 2]
         if kind == ROW_BANK:
             banks = m[SCOPE_BANK_SHIFT]
             raise_range(m, at + (scope << banks), 1 << banks, ready)
@@ -347,6 +367,10 @@ def enqueue(m: Int64s, queue: int, address: int, tag: int, clk: int) -> None:
     m[SLOT_TAG_AT + slot] = tag
     m[SLOT_WRITE_AT + slot] = queue
     m[SLOT_BEGUN_AT + slot] = 0
+    bus = bank >> m[PSEUDO_SHIFT]
+    if m[BUS_INSIDE_AT + bus] == 0:
+        m[BUS_SINCE_AT + bus] = clk
+    m[BUS_INSIDE_AT + bus] += 1
     m[QUEUE_LEN_AT + queue] += 1
     place = queue * BANKS + bank
     tail = m[TAIL_AT + place]
@@ -519,6 +543,66 @@ def note_command(
         m[NUM_LOG] += 1
 
 
+# ---------------------------------------------------------------------------- idle data buses
+@njit(cache=True)
+def seen(m: Int64s, start: int, end: int) -> int:
+    """Ticks of an interval that count: a burst's own lie before its command, so the end adds up."""
+    return max(0, min(end - m[BURST], m[SEEN_TO]) - max(start - m[BURST], m[SEEN_FROM]))
+
+
+@njit(cache=True)
+def note_activate(m: Int64s, bank: int) -> None:
+    """Notes what an activate about to be issued waited for, beyond its own bank's row cycle."""
+    own = m[READY_BANK_AT + ACT * BANKS + bank]
+    above = m[READY_GROUP_AT + ACT * GROUPS + (bank >> m[GROUP_SHIFT])]
+    binding = max(own, above)
+    m[ACT_TO_AT + bank] = binding >> CAUSE_BITS
+    m[ACT_CAUSE_AT + bank] = binding & CAUSE_MASK
+    m[ACT_FROM_AT + bank] = own >> CAUSE_BITS if above > own else LONG_AGO
+
+
+@njit(cache=True)
+def explain_gap(m: Int64s, slot: int, command: int, free: int, t: int) -> None:
+    """Puts the ticks [free, t) in which a data bus was idle down to what it waited for.
+
+    First for requests (as long as nobody sent any, or none was for this bus); then for refreshes
+    waiting to be issued; then for what held the activate of the bank that is used next; the rest
+    for the rule that bound its column command last.
+    """
+    bank = m[SLOT_BANK_AT + slot]
+    bus = bank >> m[PSEUDO_SHIFT]
+    start = max(free + m[UNFED] - m[BUS_UNFED_AT + bus], m[BUS_SINCE_AT + bus] + 1)
+    start = min(t, max(free, start))
+    own = m[READY_BANK_AT + command * BANKS + bank]
+    binding = max(own, m[READY_GROUP_AT + command * GROUPS + (bank >> m[GROUP_SHIFT])])
+    cause = binding & CAUSE_MASK
+    if binding >> CAUSE_BITS <= start:  # no rule: it came late, or others had the command bus
+        start = min(t, max(start, m[SLOT_ARRIVAL_AT + slot] + 1))
+        cause = TURNAROUND if m[CAS_SLOT] >= 0 else ROW_MISS  # data clock, or row commands
+    hold_from = max(start, m[HOLD_FROM])
+    hold_to = max(hold_from, t if m[REFRESHES_DUE] > 0 else min(t, m[HOLD_TO]))
+    held = seen(m, hold_from, hold_to)
+    wait_from = max(start, m[ACT_FROM_AT + bank], hold_to if hold_to > hold_from else start)
+    waited = seen(m, wait_from, max(wait_from, min(t, m[ACT_TO_AT + bank])))
+    m[LOST_AT + STARVED] += seen(m, free, start)
+    m[LOST_AT + REFRESHING] += held
+    m[LOST_AT + m[ACT_CAUSE_AT + bank]] += waited
+    m[LOST_AT + cause] += seen(m, start, t) - held - waited
+
+
+@njit(cache=True)
+def note_burst(m: Int64s, slot: int, command: int, t: int) -> None:
+    """Counts the burst of a column command about to be issued, and the idle time before it."""
+    bus = m[SLOT_BANK_AT + slot] >> m[PSEUDO_SHIFT]
+    free = m[BUS_LAST_AT + bus] + m[BURST]
+    if t > free:
+        explain_gap(m, slot, command, free, t)
+    last = max(t, free)
+    m[BUS_LAST_AT + bus] = last
+    m[BUS_UNFED_AT + bus] = m[UNFED]
+    m[DATA_TICKS] += seen(m, last, last + m[BURST])
+
+
 # ---------------------------------------------------------------------------- issuing
 @njit(cache=True)
 def set_row(m: Int64s, bank: int, row: int) -> None:
@@ -597,6 +681,7 @@ def retire(m: Int64s, slot: int, is_active: bool, t: int) -> None:
         unlink(m, slot)
     m[FREE_AT + m[NUM_FREE]] = slot
     m[NUM_FREE] += 1
+    m[BUS_INSIDE_AT + (bank >> m[PSEUDO_SHIFT])] -= 1
     if m[SLOT_WRITE_AT + slot] == READ:
         depart = t + m[READ_LATENCY]
         m[READ_LATENCY_SUM] += depart - m[SLOT_ARRIVAL_AT + slot]
@@ -611,6 +696,7 @@ def issue_column(m: Int64s, slot: int, command: int, is_active: bool, t: int) ->
     bank, queue = m[SLOT_BANK_AT + slot], m[SLOT_WRITE_AT + slot]
     row, column = m[SLOT_ROW_AT + slot], m[SLOT_COLUMN_AT + slot]
     begin_request(m, slot)
+    note_burst(m, slot, command, t)
     note_issue(m, command, bank, t)
     note_command(m, command, bank, row, column, LEVELS, slot, t)
     retire(m, slot, is_active, t)
@@ -633,6 +719,8 @@ def issue_row(m: Int64s, slot: int, command: int, t: int) -> None:
     """Issues the activate or precharge that a queued request needs first."""
     bank, row = m[SLOT_BANK_AT + slot], m[SLOT_ROW_AT + slot]
     begin_request(m, slot)
+    if command == ACT:
+        note_activate(m, bank)
     note_issue(m, command, bank, t)
     note_command(m, command, bank, row, m[SLOT_COLUMN_AT + slot], LEVELS, slot, t)
     if command == PREPB:
@@ -660,7 +748,8 @@ def open_bank(m: Int64s, slot: int) -> None:
 def upgraded(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> int:
     """The column command, with auto-precharge when the cap is reached and it is legal.
 
-    Never while another activated request needs the row (the reference does not say).
+    Never while another activated request needs the row: Ramulator 2.1 closes it then, the request
+    must activate again, and on HBM, whose row slot does not look at activated ones, never can.
     """
     bank = m[SLOT_BANK_AT + slot]
     if m[CAP] > 0 and m[CAP_COUNT_AT + bank] >= m[CAP]:
@@ -689,6 +778,9 @@ def issue_priority(m: Int64s, command: int, t: int) -> None:
         if command == PREPB:
             set_row(m, target, CLOSED)
     if command == wanted:
+        if command >= REFAB:
+            m[REFRESHES_DUE] -= 1
+            m[HOLD_TO] = t
         last = m[NUM_PRIORITY] - 1
         for i in range(last):
             m[PRIORITY_COMMAND_AT + i] = m[PRIORITY_COMMAND_AT + i + 1]
@@ -697,6 +789,15 @@ def issue_priority(m: Int64s, command: int, t: int) -> None:
 
 
 # ---------------------------------------------------------------------------- choosing
+@njit(cache=True)
+def push_refresh(m: Int64s, command: int, target: int, t: int) -> None:
+    """Appends a refresh to the priority queue."""
+    if m[REFRESHES_DUE] == 0:
+        m[HOLD_FROM] = t
+    m[REFRESHES_DUE] += 1
+    push_priority(m, command, target)
+
+
 @njit(cache=True)
 def push_priority(m: Int64s, command: int, target: int) -> None:
     """Appends to the priority queue. Full: the channel is stuck, and says so."""
@@ -726,9 +827,9 @@ def priority_ready_at(m: Int64s, command: int) -> int:
     """First tick at which the head's command satisfies every rule."""
     target = m[PRIORITY_TARGET_AT]
     if command == PREAB:
-        return m[READY_SCOPE_AT + target]
+        return m[READY_SCOPE_AT + target] >> CAUSE_BITS
     if command == REFAB:
-        return m[READY_SCOPE_AT + SCOPES + target]
+        return m[READY_SCOPE_AT + SCOPES + target] >> CAUSE_BITS
     return ready_at(m, command, target)
 
 
@@ -796,7 +897,7 @@ def first_ready(m: Int64s, queue: int, kind: int) -> int:
     soon = FOREVER
     for i in range(m[LIST_LEN_AT + queue * CLASSES + kind]):
         bank = m[LIST_AT + table + i]
-        soon = min(soon, max(m[own + bank], m[above + (bank >> shift)]))
+        soon = min(soon, max(m[own + bank], m[above + (bank >> shift)]) >> CAUSE_BITS)
     return soon
 
 
@@ -810,7 +911,7 @@ def pick_class(m: Int64s, queue: int, kind: int, t: int, key: int, is_falling: b
     best, soon = -1, FOREVER
     for i in range(m[LIST_LEN_AT + queue * CLASSES + kind]):
         bank = m[LIST_AT + table + i]
-        ready = max(m[own + bank], m[above + (bank >> shift)])
+        ready = max(m[own + bank], m[above + (bank >> shift)]) >> CAUSE_BITS
         soon = min(soon, ready)
         if ready <= t and m[KEY_AT + table + bank] < key:
             if not (is_falling and is_paired(m, command, bank, t)):
@@ -898,7 +999,7 @@ def refresh_pairs(m: Int64s, t: int) -> None:
         m[PAIR_PSEUDO] = 0
     pseudo = m[PAIR_PSEUDO]
     bank = (pseudo << m[PSEUDO_SHIFT]) + (m[REFRESH_SET] << m[SET_SHIFT]) + m[REFRESH_BANK]
-    push_priority(m, REFPB, bank)
+    push_refresh(m, REFPB, bank, t)
     own = pseudo * sets + m[REFRESH_SET]
     m[SET_COUNT_AT + own] += 1
     if m[SET_COUNT_AT + own] == per_set:
@@ -926,10 +1027,10 @@ def refresh(m: Int64s, t: int) -> None:
         return
     if m[REFRESH] == ALL_BANK:
         for scope in range(m[NUM_SCOPES]):
-            push_priority(m, REFAB, scope)
+            push_refresh(m, REFAB, scope, t)
         m[ROUNDS] += 1
     else:
-        push_priority(m, REFPB, m[REFRESH_BANK])
+        push_refresh(m, REFPB, m[REFRESH_BANK], t)
         m[REFRESH_BANK] = (m[REFRESH_BANK] + 1) % m[NUM_BANKS]
         m[ROUNDS] += int(m[REFRESH_BANK] == 0)
     m[REFRESH_NEXT] += m[REFI]
@@ -1010,9 +1111,9 @@ def owed_column(m: Int64s, t: int) -> None:
     slot = m[CAS_SLOT]
     command = RD + m[SLOT_WRITE_AT + slot]
     if ready_at(m, command, m[SLOT_BANK_AT + slot]) <= t:
-        m[CAS_SLOT] = -1
         keep_awake(m, command, t)
         issue_column(m, slot, command, m[CAS_FROM] == 1, t)
+        m[CAS_SLOT] = -1
 
 
 @njit(cache=True)
@@ -1103,7 +1204,13 @@ def next_tick(m: Int64s, t: int) -> int:
 
 @njit(cache=True)
 def pass_time(m: Int64s, t: int, until: int) -> None:
-    """Nothing happens after `t` and before `until`: settles the mode and adds up waiting time."""
+    """Nothing happens after `t` and before `until`: settles the mode and adds up waiting time.
+
+    BACKLOG says what the frontend has: 0 nothing to send, 1 sent just now, 2 a request that waits.
+    """
+    has_room = m[QUEUE_LEN_AT] < m[READ_SLOTS] and m[QUEUE_LEN_AT + 1] < m[WRITE_SLOTS]
+    if has_room and m[BACKLOG] < 2:
+        m[UNFED] += until - t - m[BACKLOG]
     if until > t + 1 and m[NUM_PRIORITY] == 0:
         m[WRITE_MODE] = write_mode(m)
     if m[QUEUE_LEN_AT] + m[QUEUE_LEN_AT + 1] + m[NUM_ACTIVE] > 0:
@@ -1121,9 +1228,9 @@ def pass_time(m: Int64s, t: int, until: int) -> None:
 (
     AT_REQUEST, AT_CLK, IS_BLOCKED, SUM_ACCEPT, SUM_DONE, LAST_ACCEPT, LAST_DONE, DONE_COUNT,
     REPLAY_HASH, NUM_REQUESTS, SENDS, SEND_GAP, CHANNEL_BITS, CHANNEL_SHIFT, STATE_WORDS,
-    HAS_RECORD,
-) = range(16)  # fmt: skip
-PROGRESS_WORDS = 16
+    HAS_RECORD, HAS_MORE, HAS_DUE, NUM_ACCEPTED,
+) = range(19)  # fmt: skip
+PROGRESS_WORDS = 20
 LOG_MARGIN = 8  # commands that one tick may add to a log, and more
 
 
@@ -1157,12 +1264,14 @@ def without_channel(address: int, progress: Int64s) -> int:
 
 
 @njit(cache=True)
-def offer_requests(states: Int64s, words: Int64s, progress: Int64s, record: Int64s) -> None:
+def offer_requests(
+    states: Int64s, words: Int64s, due: Int64s, progress: Int64s, record: Int64s
+) -> None:
     """Up to RATE sends; the first refusal ends them (the head of the line waits)."""
     clk = progress[AT_CLK]
     for _ in range(progress[SENDS]):
         i = progress[AT_REQUEST]
-        if i >= progress[NUM_REQUESTS]:
+        if i >= progress[NUM_REQUESTS] or (progress[HAS_DUE] == 1 and due[i] > clk):
             return
         address, is_write = words[i] >> 1, words[i] & 1
         m = state_of(states, address, progress)
@@ -1174,48 +1283,57 @@ def offer_requests(states: Int64s, words: Int64s, progress: Int64s, record: Int6
         progress[IS_BLOCKED] = 0
         progress[SUM_ACCEPT] += clk
         progress[LAST_ACCEPT] = clk
+        progress[NUM_ACCEPTED] += 1
         progress[AT_REQUEST] = i + 1
         if progress[HAS_RECORD] == 1:
             record[2 * i] = clk
 
 
 @njit(cache=True)
-def next_offer(states: Int64s, words: Int64s, progress: Int64s) -> int:
+def next_offer(states: Int64s, words: Int64s, due: Int64s, progress: Int64s) -> int:
     """Next tick at which a send can succeed, if the queues stay as they are."""
-    i = progress[AT_REQUEST]
+    i, gap, soon = progress[AT_REQUEST], progress[SEND_GAP], progress[AT_CLK] + 1
     if i >= progress[NUM_REQUESTS]:
-        return FOREVER
+        return (soon + gap - 1) // gap * gap if progress[HAS_MORE] == 1 else FOREVER
     if progress[IS_BLOCKED] == 1:
         address, is_write = words[i] >> 1, words[i] & 1
         m = state_of(states, address, progress)
         if m[QUEUE_LEN_AT + is_write] >= m[READ_SLOTS + is_write]:
             return FOREVER
-    gap = progress[SEND_GAP]
-    return (progress[AT_CLK] // gap + 1) * gap
+    if progress[HAS_DUE] == 1:
+        soon = max(soon, due[i])
+    return (soon + gap - 1) // gap * gap
 
 
 @njit(cache=True)
-def step_replay(states: Int64s, words: Int64s, progress: Int64s, record: Int64s) -> int:
-    """Sends, then the next tick of interest. 0: go on, 1: all done, 2: a log is full, 3: stuck."""
+def step_replay(
+    states: Int64s, words: Int64s, due: Int64s, progress: Int64s, record: Int64s
+) -> int:
+    """Sends, then the next tick of interest; the status is that of `replay`, 0: go on."""
     clk = progress[AT_CLK]
     num_channels, state_words = 1 << progress[CHANNEL_BITS], progress[STATE_WORDS]
+    if progress[HAS_MORE] == 1:
+        if progress[NUM_REQUESTS] - progress[AT_REQUEST] < progress[SENDS]:
+            return 4
     if clk % progress[SEND_GAP] == 0:
-        offer_requests(states, words, progress, record)
-    soon = next_offer(states, words, progress)
+        offer_requests(states, words, due, progress, record)
+    soon = next_offer(states, words, due, progress)
     for channel in range(num_channels):
         m = pointer_to(states, channel * state_words)
         fetch_done(m, progress, record)
         soon = min(soon, next_tick(m, clk))
-    if progress[DONE_COUNT] == progress[NUM_REQUESTS]:
-        if clk >= progress[LAST_DONE]:
-            return 1
-        soon = min(soon, progress[LAST_DONE])
+    if progress[AT_REQUEST] == progress[NUM_REQUESTS] and progress[HAS_MORE] == 0:
+        if progress[DONE_COUNT] == progress[NUM_ACCEPTED]:
+            if clk >= progress[LAST_DONE]:
+                return 1
+            soon = min(soon, progress[LAST_DONE])
     progress[AT_CLK] = soon
     if soon == FOREVER:
         return 3
     status = 0
     for channel in range(num_channels):
         m = pointer_to(states, channel * state_words)
+        m[BACKLOG] = 2 if progress[IS_BLOCKED] == 1 else int(progress[LAST_ACCEPT] == clk)
         pass_time(m, clk, soon)
         m[HASH] = progress[REPLAY_HASH]
         tick(m, soon)
@@ -1231,15 +1349,18 @@ def step_replay(states: Int64s, words: Int64s, progress: Int64s, record: Int64s)
 def replay(
     states: Int64s,  # [channel * word of m]
     words: Int64s,  # byte address << 1 | is_write
+    due: Int64s,  # first tick at which a request may be sent, or empty
     progress: Int64s,
     record: Int64s,  # [request * (accepted, done)], or empty
 ) -> int:
-    """Feeds requests in order until all are done (1), a log is full (2) or nothing moves (3)."""
+    """Feeds requests in order until all are done (1), a log is full (2), nothing moves (3) or the
+    requests at hand run out while there are more (4)."""
     status = 0
     while status == 0:
         status = step_replay(
             pointer_to(states, 0),
             pointer_to(words, 0),
+            pointer_to(due, 0),
             pointer_to(progress, 0),
             pointer_to(record, 0),
         )
@@ -1282,6 +1403,8 @@ def step_stream(m: Int64s, at: int, clk: int) -> None:
 @njit(cache=True)
 def offer_streams(m: Int64s, clk: int) -> None:
     """Up to RATE sends at `clk`, the streams taking turns; a refused one waits for room."""
+    if clk % m[OFFER_GAP] != 0:
+        return
     if m[SENT_AT] != clk:
         m[SENT_AT] = clk
         m[SENT_NOW] = 0
@@ -1297,6 +1420,7 @@ def offer_streams(m: Int64s, clk: int) -> None:
         address = m[at + ST_ADDRESS] << m[OFFSET_BITS]
         if send(m, address, m[at + ST_WRITE], stream, clk):
             step_stream(m, at, clk)
+            m[LAST_SENT] = clk
             m[SENT_NOW] += 1
             passed = 0
         else:
@@ -1311,7 +1435,18 @@ def next_stream_offer(m: Int64s, clk: int) -> int:
         if is_stream_sendable(m, stream):
             due = m[STREAM_AT + stream * STREAM_WORDS + ST_DUE]
             soon = min(soon, max(clk + 1, (due + DUE_ONE - 1) // DUE_ONE))
-    return soon
+    gap = m[OFFER_GAP]
+    return soon if gap == 1 else (soon + gap - 1) // gap * gap
+
+
+@njit(cache=True)
+def backlog(m: Int64s, clk: int) -> int:
+    """What the streams have at `clk` after their offers, see `pass_time`."""
+    for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
+        if m[at + ST_STATE] == ST_RUNNING and m[at + ST_BLOCKED] == 1:
+            return 2
+    return int(m[SENT_AT] == clk and m[SENT_NOW] > 0)
 
 
 @njit(cache=True)
@@ -1332,7 +1467,8 @@ def first_completion(m: Int64s) -> int:
 ENTRY_HASH, ENTRY_CLK, ENTRY_LEN = range(3)
 ENTRY_STREAMS_AT = 3  # per stream: index of its skippable dimension, sent, done, burst address
 ENTRY_COUNTERS_AT = ENTRY_STREAMS_AT + 4 * STREAMS
-ENTRY_FORM_AT = ENTRY_COUNTERS_AT + COUNTERS_END - N0
+ENTRY_BUSES_AT = ENTRY_COUNTERS_AT + COUNTERS_END - N0  # last use of each data bus, UNFED then
+ENTRY_FORM_AT = ENTRY_BUSES_AT + 2 * BUSES
 ENTRIES = 128
 FORM_PRIORITY_MAX = 32
 
@@ -1341,13 +1477,38 @@ def form_max(banks: int, groups: int) -> int:
     """Longest normal form of a channel with so many banks and bank groups."""
     requests = 5 * (SLOTS + 2) + 8
     clocks = COMMANDS * (banks + groups) + 2 * SCOPES + HISTORY_WORDS
-    return 10 * STREAMS + 49 + 2 * FORM_PRIORITY_MAX + 3 * banks + clocks + requests
+    scalars = 52 + BUSES + 2 * FORM_PRIORITY_MAX
+    return 10 * STREAMS + scalars + 6 * banks + clocks + requests
 
 
 @njit(cache=True)
 def ahead(m: Int64s, t: int, floor: int) -> int:
     """A tick relative to now; what lies further back than `floor` no longer matters."""
     return max(t - m[CLK], floor)
+
+
+@njit(cache=True)
+def open_gap(m: Int64s, bus: int) -> int:
+    """Since when, relative to now, a data bus is idle for a reason that its next use will tell."""
+    if m[BUS_INSIDE_AT + bus] == 0:
+        return 0
+    free = m[BUS_LAST_AT + bus] + m[BURST]
+    return min(0, max(free, m[BUS_SINCE_AT + bus] + 1) - m[CLK])
+
+
+@njit(cache=True)
+def earliest_gap(m: Int64s) -> int:
+    """The earliest open gap of all data buses."""
+    earliest = 0
+    for bus in range(m[NUM_PSEUDO]):
+        earliest = min(earliest, open_gap(m, bus))
+    return earliest
+
+
+@njit(cache=True)
+def clock_ahead(m: Int64s, clock: int, floor: int) -> int:
+    """A ready clock relative to now, and its cause."""
+    return max(clock - (m[CLK] << CAUSE_BITS), floor << CAUSE_BITS)
 
 
 @njit(cache=True)
@@ -1390,22 +1551,23 @@ def form_requests(m: Int64s, out: Int64s, n: int) -> int:
 @njit(cache=True)
 def form_clocks(m: Int64s, out: Int64s, n: int) -> int:
     """Normal form of ready clocks and histories."""
+    floor = earliest_gap(m)
     for command in range(COMMANDS):
         for bank in range(m[NUM_BANKS]):
-            out[n] = ahead(m, m[READY_BANK_AT + command * BANKS + bank], 0)
+            out[n] = clock_ahead(m, m[READY_BANK_AT + command * BANKS + bank], floor)
             n += 1
         for group in range(m[NUM_GROUPS]):
-            out[n] = ahead(m, m[READY_GROUP_AT + command * GROUPS + group], 0)
+            out[n] = clock_ahead(m, m[READY_GROUP_AT + command * GROUPS + group], floor)
             n += 1
     for i in range(2 * SCOPES):
-        out[n] = ahead(m, m[READY_SCOPE_AT + i], 0)
+        out[n] = clock_ahead(m, m[READY_SCOPE_AT + i], 0)
         n += 1
     for i in range(m[ROW_START_AT + COMMANDS]):
         row = ROWS_AT + i * ROW_WORDS
         if m[row] == ROW_WINDOW:
             words = (m[NUM_GROUPS] >> m[row + 3]) * m[row + 4]
             for j in range(m[row + 5], m[row + 5] + words):
-                out[n] = ahead(m, m[j], -m[row + 2])
+                out[n] = ahead(m, m[j], floor - (m[row + 2] >> CAUSE_BITS))
                 n += 1
     return n
 
@@ -1413,6 +1575,7 @@ def form_clocks(m: Int64s, out: Int64s, n: int) -> int:
 @njit(cache=True)
 def form_banks(m: Int64s, out: Int64s, n: int) -> int:
     """Normal form of open rows (relative to the stream that opened them) and row policy."""
+    floor = earliest_gap(m)
     for bank in range(m[NUM_BANKS]):
         row = m[OPEN_ROW_AT + bank]
         opener = m[OPENER_AT + bank]
@@ -1421,7 +1584,10 @@ def form_banks(m: Int64s, out: Int64s, n: int) -> int:
             row -= m[STREAM_AT + opener * STREAM_WORDS + ST_ADDRESS] >> m[ROW_SHIFT]
         out[n] = row
         out[n + 2] = 2 * m[CAP_COUNT_AT + bank] + m[CAP_SENT_AT + bank]
-        n += 3
+        out[n + 3] = ahead(m, m[ACT_FROM_AT + bank], floor)
+        out[n + 4] = ahead(m, m[ACT_TO_AT + bank], floor)
+        out[n + 5] = m[ACT_CAUSE_AT + bank] if out[n + 4] > floor else 0
+        n += 6
     return n
 
 
@@ -1443,6 +1609,14 @@ def form_scalars(m: Int64s, out: Int64s, n: int) -> int:
     out[n + 8] = m[RISE_PSEUDO] if is_restricted else 0
     out[n + 9] = m[RISE_BANK] if is_restricted else 0
     n += 10
+    floor = earliest_gap(m)
+    out[n] = ahead(m, m[HOLD_FROM], floor)
+    out[n + 1] = ahead(m, m[HOLD_TO], floor)
+    out[n + 2] = m[CLK] % m[OFFER_GAP]
+    n += 3
+    for bus in range(m[NUM_PSEUDO]):
+        out[n] = open_gap(m, bus)
+        n += 1
     for i in range(16):
         out[n] = m[SET_COUNT_AT + i]
         out[n + 1] = ahead(m, m[SET_ALLOWED_AT + i], 0)
@@ -1504,6 +1678,8 @@ def note_entry(m: Int64s, entry: Int64s, length: int, hashed: int) -> None:
         entry[to + 3] = m[at + ST_ADDRESS]
     for i in range(COUNTERS_END - N0):
         entry[ENTRY_COUNTERS_AT + i] = m[N0 + i]
+    for i in range(2 * BUSES):
+        entry[ENTRY_BUSES_AT + i] = m[BUS_LAST_AT + i]
 
 
 @njit(cache=True)
@@ -1513,6 +1689,18 @@ def is_same_form(a: Int64s, b: Int64s) -> bool:
         return False
     for i in range(ENTRY_FORM_AT, ENTRY_FORM_AT + a[ENTRY_LEN]):
         if a[i] != b[i]:
+            return False
+    return True
+
+
+@njit(cache=True)
+def are_buses_alike(a: Int64s, b: Int64s) -> bool:
+    """Whether each data bus was last used as long before one entry as the other, or is idle."""
+    apart = b[ENTRY_CLK] - a[ENTRY_CLK]
+    unfed = b[ENTRY_COUNTERS_AT + UNFED - N0] - a[ENTRY_COUNTERS_AT + UNFED - N0]
+    for i in range(ENTRY_BUSES_AT, ENTRY_BUSES_AT + BUSES):
+        moved = b[i] - a[i]
+        if moved != 0 and (moved != apart or b[i + BUSES] - a[i + BUSES] != unfed):
             return False
     return True
 
@@ -1600,6 +1788,8 @@ def periods_that_fit(m: Int64s, old: Int64s, limit: int) -> int:
             return 0  # turned into its next dimension; or requests of an earlier period are inside
         if step > 0:
             periods = min(periods, (count - 1 - index) // step)
+        if sent > 0:
+            periods = min(periods, (m[at + ST_TOTAL] - 1 - m[at + ST_SENT]) // sent)
     return periods
 
 
@@ -1637,7 +1827,13 @@ def move_requests(m: Int64s, old: Int64s, periods: int, later: int) -> None:
 @njit(cache=True)
 def move_clocks(m: Int64s, later: int) -> None:
     """Moves every tick that the state holds."""
-    for i in range(READY_BANK_AT, HISTORY_AT + HISTORY_WORDS):
+    for i in range(READY_BANK_AT, HISTORY_AT):
+        m[i] += later << CAUSE_BITS
+    for i in range(HISTORY_AT, HISTORY_AT + HISTORY_WORDS):
+        m[i] += later
+    for i in range(BUS_SINCE_AT, BUS_SINCE_AT + BUSES):
+        m[i] += later
+    for i in range(ACT_FROM_AT, ACT_FROM_AT + 2 * BANKS):
         m[i] += later
     for i in range(BOUND_AT, BOUND_AT + 2 * CLASSES):
         m[i] = min(m[i] + later, FOREVER)
@@ -1645,7 +1841,7 @@ def move_clocks(m: Int64s, later: int) -> None:
         m[i] += later
     for word in (CLK, PAIR_DUE, RISE_EDGE, DEADLINE, WCK_UNTIL, LAST_READ_DONE):
         m[word] += later
-    for word in (REFRESH_HOLD, SENT_AT):
+    for word in (REFRESH_HOLD, SENT_AT, HOLD_FROM, HOLD_TO):
         m[word] += later
     for word in (REFRESH_NEXT, CAP_BOUND, ACTIVE_BOUND):
         m[word] = min(m[word] + later, FOREVER)
@@ -1676,9 +1872,16 @@ def skip_periods(m: Int64s, old: Int64s, periods: int) -> None:
     later = (m[CLK] - old[ENTRY_CLK]) * periods
     move_requests(m, old, periods, later)
     for i in range(COUNTERS_END - N0):
-        if N0 + i != HASH and N0 + i != LAST_COMMAND and N0 + i != SKIPPED:
-            m[N0 + i] += (m[N0 + i] - old[ENTRY_COUNTERS_AT + i]) * periods
-    m[LAST_COMMAND] += later
+        counter, seen_at_old = m[N0 + i], old[ENTRY_COUNTERS_AT + i]
+        if N0 + i == LAST_COMMAND or N0 + i == LAST_SENT:
+            m[N0 + i] += later if counter != seen_at_old else 0
+        elif N0 + i != HASH and N0 + i != SKIPPED:
+            m[N0 + i] += (counter - seen_at_old) * periods
+    for bus in range(BUSES):
+        if m[BUS_LAST_AT + bus] != old[ENTRY_BUSES_AT + bus]:
+            m[BUS_LAST_AT + bus] += later
+            unfed = m[BUS_UNFED_AT + bus] - old[ENTRY_BUSES_AT + BUSES + bus]
+            m[BUS_UNFED_AT + bus] += unfed * periods
     m[SKIPPED] += move_streams(m, old, periods, later)
     move_clocks(m, later)
 
@@ -1691,8 +1894,12 @@ def move_entries(m: Int64s, memo: Int64s, words: int, first: int, periods: int) 
     for i in range(first + 1, count):
         entry = pointer_to(memo, i * words)
         entry[ENTRY_CLK] += (now[ENTRY_CLK] - old[ENTRY_CLK]) * periods
-        for j in range(ENTRY_STREAMS_AT, ENTRY_FORM_AT):
+        for j in range(ENTRY_STREAMS_AT, ENTRY_BUSES_AT):
             entry[j] += (now[j] - old[j]) * periods
+        for j in range(ENTRY_BUSES_AT, ENTRY_BUSES_AT + BUSES):
+            if now[j] != old[j]:
+                entry[j] += (now[ENTRY_CLK] - old[ENTRY_CLK]) * periods
+                entry[j + BUSES] += (now[j + BUSES] - old[j + BUSES]) * periods
     note_entry(m, old, old[ENTRY_LEN], old[ENTRY_HASH])
 
 
@@ -1746,7 +1953,7 @@ def try_skip(m: Int64s, memo: Int64s, words: int, limit: int) -> None:
     note_entry(m, entry, length, hash_words(pointer_to(entry, ENTRY_FORM_AT), length))
     for i in range(count - 1, -1, -1):
         old = pointer_to(memo, i * words)
-        if is_same_form(old, entry):
+        if is_same_form(old, entry) and are_buses_alike(old, entry):
             periods = periods_that_fit(m, old, limit)
             if periods > 0 and can_move(m, old, periods):
                 skip_periods(m, old, periods)
@@ -1773,6 +1980,7 @@ def step_streams(m: Int64s, memo: Int64s, words: int, limit: int) -> int:
     if m[IS_STUCK] == 1:
         return 3
     soon = min(stop, next_tick(m, clk), next_stream_offer(m, clk))
+    m[BACKLOG] = backlog(m, clk)
     pass_time(m, clk, soon)
     tick(m, soon)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,7 +17,7 @@ from bankwidth.devices.dram.config import (
     DramConfig,
 )
 from bankwidth.devices.dram.mapping import field_layout
-from bankwidth.devices.dram.policies import Mapper, Refresh, RowPolicy, Scheduler
+from bankwidth.devices.dram.policies import Controls, Mapper, Refresh, RowPolicy, Scheduler
 from bankwidth.devices.dram.table import Constraint, Controller
 from bankwidth.errors import SpecError
 
@@ -36,16 +35,6 @@ REFRESHES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Controls:
-    """The policies of one controller."""
-
-    scheduler: Scheduler = Scheduler.FRFCFS
-    row_policy: RowPolicy = RowPolicy.OPEN
-    refresh: Refresh = Refresh.ALL_BANK
-    mapper: Mapper = Mapper.RO_BA_RA_CO_CH
-
-
 def log2(count: int) -> int:
     """Exponent of a power of two."""
     return count.bit_length() - 1
@@ -56,7 +45,8 @@ def pack(
 ) -> NDArray[np.int64]:
     """A channel at tick 0: its settings and its empty state."""
     m = np.zeros(k.STATE_END + log_max * k.LOG_WORDS, dtype=np.int64)
-    m[k.CHANNEL], m[k.LOG_MAX], m[k.RATE] = channel, log_max, 1
+    m[k.CHANNEL], m[k.LOG_MAX], m[k.RATE], m[k.OFFER_GAP] = channel, log_max, 1, 1
+    m[k.SEEN_TO] = k.FOREVER
     _pack_organisation(m, config)
     _pack_policies(m, config, controls)
     _pack_fields(m, config, controls.mapper)
@@ -81,7 +71,7 @@ def _pack_organisation(m: NDArray[np.int64], config: DramConfig) -> None:
     m[k.SCOPE_GROUP_SHIFT] = log2(banks // scopes // per_group)
     m[k.NUM_GROUPS] = banks // per_group
     m[k.REFRESH_DEPTH] = config.levels.index(config.refresh_level) + 1
-    m[k.READ_LATENCY] = config.read_latency_ticks
+    m[k.READ_LATENCY], m[k.BURST] = config.read_latency_ticks, config.burst_ticks
     m[k.NUM_LEVELS] = len(config.levels)
     m[k.READ_SLOTS], m[k.WRITE_SLOTS] = QUEUE_SLOTS, QUEUE_SLOTS
     m[k.HIGH], m[k.LOW] = HIGH_WATERMARK, LOW_WATERMARK
@@ -193,6 +183,22 @@ def _pack_rows(m: NDArray[np.int64], config: DramConfig, controls: Controls) -> 
         raise SpecError(f"{config.name}: windows of the timing rules are too long")
 
 
+COLUMNS: Final = {Command.RD: 0, Command.RDA: 0, Command.WR: 1, Command.WRA: 1}  # -> direction
+REFRESH_COMMANDS: Final = frozenset({Command.REFAB, Command.REFPB})
+
+
+def cause_of(row: Constraint) -> int:
+    """What an idle data bus waits for when this row is the last that binds."""
+    if row.before in REFRESH_COMMANDS:
+        return k.REFRESHING
+    if row.after is Command.ACT and row.before is Command.ACT:
+        return k.ROW_MISS if row.level is Level.BANK else k.WINDOW
+    if row.after in COLUMNS and row.before in COLUMNS:
+        is_switch = COLUMNS[row.before] != COLUMNS[row.after] or row.sibling
+        return k.TURNAROUND if is_switch else k.GROUP_GAP
+    return k.ROW_MISS
+
+
 def _packed_row(config: DramConfig, row: Constraint, history: int) -> tuple[list[int], int]:
     """Words of one row, and the words of history it needs."""
     depth = config.levels.index(row.level)
@@ -200,25 +206,26 @@ def _packed_row(config: DramConfig, row: Constraint, history: int) -> tuple[list
     groups = _nodes(config, len(config.levels) - 2)
     nodes = _nodes(config, depth)
     shift = log2(groups // nodes) if nodes <= groups else 0
+    gap = (row.gap_ticks << k.CAUSE_BITS) + cause_of(row)
     if row.after in ALL_BANK:
         if row.window > 1 or row.sibling:
             raise SpecError(f"{config.standard}: no windows or siblings before all-bank commands")
         table = k.READY_SCOPE_AT + (k.SCOPES if row.after is Command.REFAB else 0)
         scopes = _nodes(config, scope_depth)
-        return [k.ROW_SCOPES, table, row.gap_ticks, log2(max(1, scopes // nodes)), 0, 0], 0
+        return [k.ROW_SCOPES, table, gap, log2(max(1, scopes // nodes)), 0, 0], 0
     group_table = k.READY_GROUP_AT + row.after * k.GROUPS
     if row.sibling:
         above = log2(groups // _nodes(config, depth - 1))
-        return [k.ROW_SIBLINGS, group_table, row.gap_ticks, shift, above, 0], 0
+        return [k.ROW_SIBLINGS, group_table, gap, shift, above, 0], 0
     if row.window > 1:
         if row.before in ALL_BANK or row.level is Level.BANK:
             raise SpecError(f"{config.standard}: no windows per bank or of all-bank commands")
         words = nodes * row.window
-        return [k.ROW_WINDOW, group_table, row.gap_ticks, shift, row.window, history], words
+        return [k.ROW_WINDOW, group_table, gap, shift, row.window, history], words
     if row.level is Level.BANK:
         table = k.READY_BANK_AT + row.after * k.BANKS
-        return [k.ROW_BANK, table, row.gap_ticks, 0, 0, 0], 0
-    return [k.ROW_GROUPS, group_table, row.gap_ticks, shift, 0, 0], 0
+        return [k.ROW_BANK, table, gap, 0, 0, 0], 0
+    return [k.ROW_GROUPS, group_table, gap, shift, 0, 0], 0
 
 
 def _nodes(config: DramConfig, depth: int) -> int:

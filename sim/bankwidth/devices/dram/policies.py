@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
+
+from bankwidth.errors import SpecError, did_you_mean
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Scheduler(StrEnum):
@@ -34,3 +40,33 @@ class Mapper(StrEnum):
     RO_BA_RA_CO_CH = "RoBaRaCoCh"
     CH_RA_BA_RO_CO = "ChRaBaRoCo"
     MOP4_CLXOR = "MOP4CLXOR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """The policies of one controller."""
+
+    scheduler: Scheduler = Scheduler.FRFCFS
+    row_policy: RowPolicy = RowPolicy.OPEN
+    refresh: Refresh = Refresh.ALL_BANK
+    mapper: Mapper = Mapper.RO_BA_RA_CO_CH
+
+
+def _choice(kind: type[Choice], what: str, name: str) -> Choice:
+    try:
+        return kind(name)
+    except ValueError:
+        known = [str(choice) for choice in kind]
+        hint = did_you_mean(name, known)
+        message = f"{what}: unknown {name!r}, allowed: {', '.join(known)}{hint}"
+        raise SpecError(message) from None
+
+
+def controls_of(*, scheduler: str, row_policy: str, refresh: str, mapper: str) -> Controls:
+    """Policies by their names. Raises SpecError for one that does not exist."""
+    return Controls(
+        scheduler=_choice(Scheduler, "scheduler", scheduler),
+        row_policy=_choice(RowPolicy, "row policy", row_policy),
+        refresh=_choice(Refresh, "refresh", refresh),
+        mapper=_choice(Mapper, "mapper", mapper),
+    )
