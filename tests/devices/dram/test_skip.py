@@ -27,7 +27,7 @@ def all_of(channel: DramChannel, ends: dict[int, int]) -> dict[str, Any]:
         "bytes": (channel.read_bytes, channel.write_bytes),
         "waits": (channel.refresh_blocked_ck, channel.busy_ck),
         "energy": channel.energy_pj(),
-        "lost": channel.lost_ticks(),
+        "lost": channel.bus_time(),
         "sent": channel.last_accept_ck,
         "ends": ends,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bankwidth.devices.dram.config import DramConfig
 from bankwidth.devices.dram.energy import energy_pj
-from bankwidth.devices.dram.losses import lost_ticks, num_buses
+from bankwidth.devices.dram.losses import BusTime, bus_time, num_buses
 from bankwidth.devices.dram.mapping import UNMASKED
 from bankwidth.devices.dram.policies import (
     Mapper,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 DUE_ONE: Final = 65536  # the engine's fixed-point tick of arrivals
 MAX_STREAMS: Final = 32  # of one channel at a time
 STUCK: Final = 3  # what the engine returns when nothing can move
-FOREVER: Final = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +302,9 @@ class DramChannel:
         """Tick at which a request entered last."""
         return self._word("LAST_SENT")
 
-    def lost_ticks(self) -> dict[str, int]:
-        """Idle ticks of the data buses until the last column command, by cause."""
-        return lost_ticks([self._m], num_buses(self.config), 0, (0, FOREVER))
+    def bus_time(self) -> BusTime:
+        """Where the time of the data buses went until now; all requests must be done."""
+        return bus_time([self._m], num_buses(self.config), self.now_ck)
 
     @property
     def state(self) -> NDArray[np.int64]:

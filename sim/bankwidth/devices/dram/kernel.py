@@ -138,11 +138,13 @@ S0 = SETTINGS
 N0 = S0 + 48
 (
     HITS, MISSES, CONFLICTS, FORWARDED, COALESCED, READ_LATENCY_SUM, NUM_COMMANDS, LAST_COMMAND,
-    HASH, BUSY, REFRESH_BLOCKED, SKIPPED, READS_IN, WRITES_IN, LAST_SENT, DATA_TICKS,
+    HASH, BUSY, REFRESH_BLOCKED, SKIPPED, READS_IN, WRITES_IN, LAST_SENT, UNFED,
 ) = range(N0, N0 + 16)  # fmt: skip
 LOST_AT = N0 + 16  # [loss] ticks in which a data bus was idle, by what it waited for
-UNFED = LOST_AT + LOSSES  # ticks in which queues had room, but nobody a request for them
-COUNT_AT = LOST_AT + 8
+DATA_TICKS = LOST_AT + LOSSES  # ticks with data, of all data buses
+SEEN_LOST_AT = DATA_TICKS + 1  # the same, inside a window
+SEEN_DATA_TICKS = SEEN_LOST_AT + LOSSES
+COUNT_AT = SEEN_DATA_TICKS + 2
 COUNTERS_END = COUNT_AT + COMMANDS
 # arrays
 QUEUE_LEN_AT = COUNTERS_END  # [queue]
@@ -546,8 +548,27 @@ def note_command(
 # ---------------------------------------------------------------------------- idle data buses
 @njit(cache=True)
 def seen(m: Int64s, start: int, end: int) -> int:
-    """Ticks of an interval that count: a burst's own lie before its command, so the end adds up."""
+    """Ticks of an interval inside the window; a burst's own count as those before its command."""
     return max(0, min(end - m[BURST], m[SEEN_TO]) - max(start - m[BURST], m[SEEN_FROM]))
+
+
+@njit(cache=True)
+def lose(m: Int64s, cause: int, start: int, end: int) -> None:
+    """Puts an interval down to a cause."""
+    m[LOST_AT + cause] += end - start
+    if m[SEEN_TO] > 0:
+        m[SEEN_LOST_AT + cause] += seen(m, start, end)
+
+
+@njit(cache=True)
+def move_loss(m: Int64s, old: int, cause: int, start: int, end: int) -> None:
+    """Puts an interval down to another cause."""
+    m[LOST_AT + cause] += end - start
+    m[LOST_AT + old] -= end - start
+    if m[SEEN_TO] > 0:
+        inside = seen(m, start, end)
+        m[SEEN_LOST_AT + cause] += inside
+        m[SEEN_LOST_AT + old] -= inside
 
 
 @njit(cache=True)
@@ -581,13 +602,12 @@ def explain_gap(m: Int64s, slot: int, command: int, free: int, t: int) -> None:
         cause = TURNAROUND if m[CAS_SLOT] >= 0 else ROW_MISS  # data clock, or row commands
     hold_from = max(start, m[HOLD_FROM])
     hold_to = max(hold_from, t if m[REFRESHES_DUE] > 0 else min(t, m[HOLD_TO]))
-    held = seen(m, hold_from, hold_to)
     wait_from = max(start, m[ACT_FROM_AT + bank], hold_to if hold_to > hold_from else start)
-    waited = seen(m, wait_from, max(wait_from, min(t, m[ACT_TO_AT + bank])))
-    m[LOST_AT + STARVED] += seen(m, free, start)
-    m[LOST_AT + REFRESHING] += held
-    m[LOST_AT + m[ACT_CAUSE_AT + bank]] += waited
-    m[LOST_AT + cause] += seen(m, start, t) - held - waited
+    wait_to = max(wait_from, min(t, m[ACT_TO_AT + bank]))
+    lose(m, STARVED, free, start)
+    lose(m, cause, start, t)
+    move_loss(m, cause, REFRESHING, hold_from, hold_to)
+    move_loss(m, cause, m[ACT_CAUSE_AT + bank], wait_from, wait_to)
 
 
 @njit(cache=True)
@@ -600,7 +620,9 @@ def note_burst(m: Int64s, slot: int, command: int, t: int) -> None:
     last = max(t, free)
     m[BUS_LAST_AT + bus] = last
     m[BUS_UNFED_AT + bus] = m[UNFED]
-    m[DATA_TICKS] += seen(m, last, last + m[BURST])
+    m[DATA_TICKS] += m[BURST]
+    if m[SEEN_TO] > 0:
+        m[SEEN_DATA_TICKS] += seen(m, last, last + m[BURST])
 
 
 # ---------------------------------------------------------------------------- issuing

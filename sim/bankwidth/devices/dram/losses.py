@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -23,20 +24,51 @@ LOSSES: Final[dict[str, str]] = {
 }
 
 
-def lost_ticks(
-    channels: Iterable[NDArray[np.int64]], buses: int, end: int, window: Window
-) -> dict[str, int]:
-    """Idle ticks of all data buses of some channels, until tick `end`, inside a window."""
+@dataclass(frozen=True, slots=True)
+class BusTime:
+    """The time of all data buses inside a window: data and idle ticks add up to it."""
+
+    window: Window
+    data_ticks: int
+    lost_ticks: dict[str, int]  # idle, by cause
+
+    @property
+    def total_ticks(self) -> int:
+        """Of all data buses."""
+        return self.data_ticks + sum(self.lost_ticks.values())
+
+
+def bus_time(channels: Sequence[NDArray[np.int64]], buses: int, end: int) -> BusTime:
+    """The data buses of some channels until tick `end`, at which everything is done."""
     from bankwidth.devices.dram import kernel as k
 
-    lost = dict.fromkeys(LOSSES, 0)
-    until = min(end, window[1])
-    for m in channels:
-        for i, name in enumerate(LOSSES):
-            lost[name] += int(m[k.LOST_AT + i])
-        for last in m[k.BUS_LAST_AT : k.BUS_LAST_AT + buses]:
-            lost["queue_starved"] += max(0, until - max(int(last), window[0]))
-    return lost
+    return _bus_time(channels, buses, (0, end), k.LOST_AT, k.DATA_TICKS)
+
+
+def bus_time_inside(
+    channels: Sequence[NDArray[np.int64]], buses: int, end: int, window: Window
+) -> BusTime:
+    """The part of it inside the window that the channels were given."""
+    from bankwidth.devices.dram import kernel as k
+
+    inside = min(window[0], end), min(window[1], end)
+    return _bus_time(channels, buses, inside, k.SEEN_LOST_AT, k.SEEN_DATA_TICKS)
+
+
+def _bus_time(
+    channels: Sequence[NDArray[np.int64]], buses: int, window: Window, lost_at: int, data: int
+) -> BusTime:
+    lost = {name: sum(int(m[lost_at + i]) for m in channels) for i, name in enumerate(LOSSES)}
+    lost["queue_starved"] += sum(_tail(m, buses, window) for m in channels)
+    return BusTime(window, sum(int(m[data]) for m in channels), lost)
+
+
+def _tail(m: NDArray[np.int64], buses: int, window: Window) -> int:
+    """Idle ticks after the last column command."""
+    from bankwidth.devices.dram import kernel as k
+
+    lasts = m[k.BUS_LAST_AT : k.BUS_LAST_AT + buses]
+    return sum(max(0, window[1] - max(int(last), window[0])) for last in lasts)
 
 
 def num_buses(config: DramConfig) -> int:

@@ -46,7 +46,6 @@ def pack(
     """A channel at tick 0: its settings and its empty state."""
     m = np.zeros(k.STATE_END + log_max * k.LOG_WORDS, dtype=np.int64)
     m[k.CHANNEL], m[k.LOG_MAX], m[k.RATE], m[k.OFFER_GAP] = channel, log_max, 1, 1
-    m[k.SEEN_TO] = k.FOREVER
     _pack_organisation(m, config)
     _pack_policies(m, config, controls)
     _pack_fields(m, config, controls.mapper)

@@ -15,10 +15,11 @@ from bankwidth.devices.dram.channel import DramChannel, Stream
 from bankwidth.devices.dram.chunk import Chunk, words_of
 from bankwidth.devices.dram.config import DramConfig
 from bankwidth.devices.dram.policies import Mapper
-from bankwidth.devices.dram.replay import FOREVER, Replay, result_of
+from bankwidth.devices.dram.replay import Replay, result_of
 from bankwidth.errors import SpecError
 
 CHUNK_REQUESTS: Final = 1 << 16
+FOREVER: Final = 1 << 60
 MASK_64: Final = (1 << 64) - 1
 FRACTION_BITS: Final = 53
 MIN_LAP_REQUESTS: Final = 4096  # of one lap through the channel: far more than wait inside it
@@ -128,4 +129,4 @@ def replay_stream(config: DramConfig, stream: Stream, **options: str | int) -> R
     identity = channel.add(stream)
     channel.advance(FOREVER)
     cycles = channel.completion_ck(identity)
-    return result_of(config, [channel.state], cycles=cycles, window=(0, FOREVER))
+    return result_of(config, [channel.state], cycles=cycles)

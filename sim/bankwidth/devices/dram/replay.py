@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bankwidth.devices.dram.chunk import Chunk, words_of
 from bankwidth.devices.dram.config import DramConfig
-from bankwidth.devices.dram.losses import Window, lost_ticks, num_buses
+from bankwidth.devices.dram.losses import BusTime, Window, bus_time, bus_time_inside, num_buses
 from bankwidth.devices.dram.policies import Mapper, Refresh, RowPolicy, Scheduler
 from bankwidth.errors import SimulationError, SpecError
 
@@ -20,7 +20,6 @@ __all__ = ["Replay", "Sink", "replay", "words_of"]
 
 LOG_CHUNK: Final = 4096  # commands that the engine notes before they are fetched
 ALL_DONE, STUCK, NEED_MORE = 1, 3, 4  # what the engine returns
-FOREVER: Final = 1 << 60
 Sink = Callable[[NDArray[np.int64]], None]  # takes commands, see `Replay.commands`
 Progress = Callable[[int], None]  # takes the number of requests accepted so far
 
@@ -48,9 +47,8 @@ class Replay:
     writes: int  # accepted, coalesced ones included
     read_latency_sum_ck: int
     reads_served: int
-    lost_ticks: dict[str, int]  # idle ticks of all data buses, by cause
-    data_ticks: int  # ticks of all data buses with data; with the idle ones: buses times time
-    window: Window  # the ticks that the two above cover
+    bus_time: BusTime  # of all data buses, from tick 0 to the end
+    bus_time_inside: BusTime | None = None  # the same inside the window asked for
     skipped_requests: int = 0
     sum_accept_ck: int | None = None  # None when requests were skipped
     sum_done_ck: int | None = None
@@ -75,7 +73,7 @@ def replay(
     rate: int = 1,
     gap: int = 1,
     channels: int = 1,
-    window: Window = (0, FOREVER),
+    window: Window | None = None,
     with_record: bool = False,
     with_commands: bool = False,
     with_hash: bool = True,
@@ -86,8 +84,8 @@ def replay(
 
     `requests` are words (see `words_of`), or an iterator of chunks of them; a record is kept of an
     array only. Of several channels the lowest address bits above the burst pick one. `sink` takes
-    the commands as they come, in order; `with_commands` collects them. Lost and data ticks are
-    those inside `window`. Raises SpecError for settings that cannot be.
+    the commands as they come, in order; `with_commands` collects them. The time of the data buses
+    is also given for a `window` of ticks. Raises SpecError for settings that cannot be.
     """
     from bankwidth.devices.dram import kernel as k
 
@@ -104,7 +102,7 @@ def replay(
         mapper=mapper,
     )
     states[:, k.HASHING], states[:, k.NUM_STREAMS] = int(with_hash), -1
-    states[:, k.SEEN_FROM], states[:, k.SEEN_TO] = window
+    states[:, k.SEEN_FROM], states[:, k.SEEN_TO] = window or (0, 0)
     feed = _Feed(config, states, requests, rate=rate, gap=gap, with_record=with_record)
     while feed.run() != ALL_DONE:
         _drain(states, sinks)
@@ -235,7 +233,7 @@ def _result(
     config: DramConfig,
     states: NDArray[np.int64],
     feed: _Feed,
-    window: Window,
+    window: Window | None,
     *,
     with_hash: bool,
     commands: NDArray[np.int64],
@@ -244,9 +242,13 @@ def _result(
 
     progress = feed.progress
     hashed = f"{int(progress[k.REPLAY_HASH]) & ((1 << 64) - 1):016x}"
-    counted = result_of(config, list(states), cycles=int(progress[k.LAST_DONE]), window=window)
+    channels = list(states)
+    counted = result_of(config, channels, cycles=int(progress[k.LAST_DONE]))
+    end = counted.bus_time.window[1]
+    inside = bus_time_inside(channels, num_buses(config), end, window) if window else None
     return dataclasses.replace(
         counted,
+        bus_time_inside=inside,
         last_accept_ck=int(progress[k.LAST_ACCEPT]),
         cmd_hash=hashed if with_hash else None,
         sum_accept_ck=int(progress[k.SUM_ACCEPT]),
@@ -256,9 +258,7 @@ def _result(
     )
 
 
-def result_of(
-    config: DramConfig, channels: list[NDArray[np.int64]], *, cycles: int, window: Window
-) -> Replay:
+def result_of(config: DramConfig, channels: Sequence[NDArray[np.int64]], *, cycles: int) -> Replay:
     """What the states of channels have counted when all requests are done at tick `cycles`."""
     from bankwidth.devices.dram import kernel as k
 
@@ -288,8 +288,6 @@ def result_of(
         writes=counted(k.WRITES_IN),
         read_latency_sum_ck=counted(k.READ_LATENCY_SUM),
         reads_served=counts["RD"] + counts.get("RDA", 0),
-        lost_ticks=lost_ticks(channels, num_buses(config), end, window),
-        data_ticks=counted(k.DATA_TICKS),
-        window=(window[0], min(window[1], end)),
+        bus_time=bus_time(channels, num_buses(config), end),
         skipped_requests=counted(k.SKIPPED),
     )
