@@ -6,10 +6,12 @@ rounded up to cycles of `tck`); once read they are plain integers of cycles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SerializeAsAny,
@@ -52,22 +54,55 @@ OUTER_COUNTS: Final[dict[str, tuple[str, ...]]] = {
     "HBM3": ("pseudo_channels", "stack_ids"),
 }
 MAX_BANKS: Final = 128  # per channel; the engine's arrays are this long
+BITS_PER_BYTE: Final = 8
+# (a, b, why): `a` cannot be below `b`.
+AT_LEAST: Final = (
+    ("faw", "rrds", "four activates do not fit into less than the gap between two"),
+    ("rc", "ras", "a row is open for tRAS before it can be opened again"),
+    ("bl_max", "bl_min", "the longest burst is no shorter than the shortest"),
+)
 
 
-def _cycles(value: Any, info: ValidationInfo) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value  # already in cycles: a copy of a timing record
+def _in_cycles(value: object, tck_ps: int | None) -> int:
+    """Cycles of a value as it is written. Raises SpecError when it is none, or below 0."""
     if isinstance(value, str) and value.strip().endswith("ck"):
         number = parse_quantity(value, "cycles")
         if number != int(number) or number < 0:
             raise SpecError(f"{value!r}: cycles must be whole and at least 0")
         return int(number)
-    time_ns = parse_quantity(value, "time")
+    time_ns = _parse_time_ns(value)
     if time_ns < 0:
         raise SpecError(f"{value!r}: a time here must be at least 0")
-    if "tck_ns" not in info.data:
+    if tck_ps is None:
         raise SpecError(f"{value!r}: cannot be turned into cycles without a valid tck")
-    return ns_to_ck(time_ns, round(info.data["tck_ns"] * 1000))
+    return ns_to_ck(time_ns, tck_ps)
+
+
+def _parse_time_ns(value: object) -> float:
+    """A time, or what is wrong with it: here cycles are allowed too, and every message says so."""
+    try:
+        return parse_quantity(value, "time")
+    except SpecError as error:
+        raise SpecError(f"{error}, or cycles such as '36 ck'") from None
+
+
+def _cycles(value: Any, info: ValidationInfo) -> int:
+    tck_ns = info.data.get("tck_ns")
+    return _in_cycles(value, None if tck_ns is None else round(tck_ns * 1000))
+
+
+def _above_zero(cycles: int) -> int:
+    if cycles < 1:
+        raise SpecError(f"'{cycles} ck': must be at least 1 ck")
+    return cycles
+
+
+def _whole_ps(tck_ns: float) -> float:
+    """The system's time is in whole picoseconds, and so is the clock that cycles are counted in."""
+    tck_ps = tck_ns * 1000
+    if round(tck_ps) < 1 or abs(tck_ps - round(tck_ps)) > 1e-6:
+        raise SpecError(f"'{tck_ps:g} ps': a clock period must be whole picoseconds, at least 1")
+    return tck_ns
 
 
 Cycles = Annotated[
@@ -76,18 +111,21 @@ Cycles = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "title": "cycles or time",
+            "title": "number of cycles or time",
             "description": f"cycles or a time rounded up to them: ck, {', '.join(UNITS['time'])}",
             "examples": ["36 ck", "13.75 ns"],
         }
     ),
 ]
+SomeCycles = Annotated[Cycles, AfterValidator(_above_zero)]
 
 
 class TimingCk(Spec):
     """Timing in cycles of the command clock; names are the standards', without the leading t."""
 
-    tck_ns: Ns = Field(description="period of the command clock")
+    tck_ns: Annotated[Ns, AfterValidator(_whole_ps)] = Field(
+        description="period of the command clock"
+    )
     cl: Cycles = Field(description="read command to first data")
     cwl: Cycles = Field(description="write command to first data")
     rp: Cycles
@@ -104,6 +142,19 @@ class TimingCk(Spec):
     faw: Cycles = Field(description="window that holds at most four activates")
     rfc: Cycles = Field(description="duration of an all-bank refresh")
     refi: Cycles = Field(description="interval of all-bank refreshes")
+
+    @classmethod
+    def relations(cls, data: object) -> Iterator[Relation]:
+        """What no device can keep."""
+        ck = _known_cycles(data, cls.model_fields)
+        for name, other, why in AT_LEAST:
+            if name in ck and other in ck and ck[name] < ck[other]:
+                yield (name,), f"{ck[name]} ck is below the {ck[other]} ck of {other}: {why}"
+        if "refi" in ck and "rfc" in ck and ck["refi"] <= ck["rfc"]:
+            yield (
+                ("refi",),
+                f"{ck['refi']} ck is not above the {ck['rfc']} ck of rfc: the refresh never ends",
+            )
 
     @property
     def tck_ps(self) -> int:
@@ -129,8 +180,21 @@ class TimingCk(Spec):
         }
 
 
+def _known_cycles(data: object, names: Iterable[str]) -> dict[str, int]:
+    """The times that can be read; of the others the field says what is wrong."""
+    known: dict[str, int] = {}
+    try:
+        tck_ps = round(parse_quantity(pick(data, "tck_ns"), "time") * 1000)
+    except SpecError:
+        tck_ps = 0
+    for name in names:
+        with suppress(SpecError):
+            known[name] = _in_cycles(pick(data, name), tck_ps if tck_ps > 0 else None)
+    return known
+
+
 class _BurstTimingCk(TimingCk):
-    bl: Cycles = Field(description="cycles of the data bus that one burst takes")
+    bl: SomeCycles = Field(description="cycles of the data bus that one burst takes")
 
     @property
     def burst_ck(self) -> int:
@@ -160,7 +224,7 @@ class Lpddr5TimingCk(TimingCk):
     """LPDDR5: split activate, data clock (WCK) synchronisation."""
 
     standard: Literal["LPDDR5"]
-    bl_min: Cycles
+    bl_min: SomeCycles
     bl_max: Cycles
     rcd: Cycles
     rpab: Cycles
@@ -169,7 +233,7 @@ class Lpddr5TimingCk(TimingCk):
     ccds_wr: Cycles
     ccdl_wr: Cycles
     rfcpb: Cycles
-    refipb: Cycles
+    refipb: SomeCycles
     wckpst: Cycles
     cas: Cycles
     aad: Cycles = Field(description="longest time from the first to the second activate command")
@@ -190,7 +254,7 @@ class Gddr6TimingCk(_BurstTimingCk):
     rfcpb: Cycles
     rrefd: Cycles
     ppd: Cycles
-    refipb: Cycles | None = None
+    refipb: SomeCycles | None = None
 
 
 class Hbm2TimingCk(_BurstTimingCk):
@@ -201,7 +265,7 @@ class Hbm2TimingCk(_BurstTimingCk):
     rcdwr: Cycles
     rfcpb: Cycles
     rrefd: Cycles
-    refipb: Cycles
+    refipb: SomeCycles
 
 
 class Hbm3TimingCk(_BurstTimingCk):
@@ -215,7 +279,7 @@ class Hbm3TimingCk(_BurstTimingCk):
     rfcpb: Cycles
     rrefd: Cycles
     ppd: Cycles
-    refipb: Cycles
+    refipb: SomeCycles
     rfmab: Cycles
     rfmpb: Cycles
 
@@ -247,6 +311,10 @@ class OrganisationSpec(Spec):
             count = pick(data, name)
             if isinstance(count, int) and count > 0 and count & (count - 1):
                 yield (name,), f"{count} is no power of two; addresses are cut into bit fields"
+        columns, prefetch = pick(data, "columns"), pick(data, "prefetch")
+        if isinstance(columns, int) and isinstance(prefetch, int) and 0 < columns < prefetch:
+            yield ("columns",), f"a row of {columns} holds no burst, which is {prefetch} columns"
+        yield from _wrong_widths(data, prefetch)
 
     @property
     def burst_bytes(self) -> int:
@@ -268,6 +336,28 @@ class OrganisationSpec(Spec):
     def row_bytes(self) -> int:
         """Bytes of one open row."""
         return self.columns * self.width_bits // 8
+
+
+def _wrong_widths(data: object, prefetch: object) -> Iterator[Relation]:
+    width, device = _known_bits(data, "width_bits"), _known_bits(data, "device_width_bits")
+    if width & (width - 1):
+        yield ("width",), f"{width} bit is no power of two; addresses are cut into bit fields"
+    if device and width % device:
+        yield ("device_width",), f"devices of {device} bit do not make up the {width} bit of width"
+    if isinstance(prefetch, int) and 0 < prefetch * width < BITS_PER_BYTE:
+        yield ("width",), f"a burst of {prefetch * width} bit is less than a byte"
+
+
+def _known_bits(data: object, name: str) -> int:
+    """A width that can be read, else 0 (the field says what is wrong)."""
+    value = pick(data, name)
+    if isinstance(value, int):
+        return value
+    try:
+        bits = parse_quantity(value, "width")
+    except SpecError:
+        return 0
+    return int(bits) if bits > 0 and bits == int(bits) else 0
 
 
 class CommandEnergySpec(Spec):
