@@ -14,7 +14,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("validate",),
-    ("simulation",),
+    ("simulation", "replaying"),
     ("provenance",),
     ("system",),
     ("mapping",),

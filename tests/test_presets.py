@@ -21,6 +21,10 @@ def test_a_device_is_found_by_kind_and_name() -> None:
     assert path.parts[-3:] == ("devices", "gpu", "h200-sxm.yaml")
 
 
+def test_a_device_is_found_without_its_kind() -> None:
+    assert presets.find_device("hbm2-2000") == presets.find_device("dram/hbm2-2000")
+
+
 def test_a_workload_is_found_by_name() -> None:
     assert presets.find_workload("llama-2-7b").name == "llama-2-7b.yaml"
 

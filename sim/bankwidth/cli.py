@@ -168,6 +168,118 @@ def compare(
 
 
 @app.command()
+def replay(
+    device: Annotated[str, typer.Argument(help="A DRAM device: shipped name or YAML file.")],
+    requests: Annotated[
+        str | None,
+        typer.Argument(
+            help="File of requests, gzip allowed, - for stdin: lines R 0xADDR and W 0xADDR, "
+            "LD and ST (Ramulator), or 0xADDR READ CYCLE and 0xADDR WRITE CYCLE (DRAMsim3)."
+        ),
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Generate the requests instead: seq, random or stride.")
+    ] = None,
+    count: Annotated[str, typer.Option(help="Requests of a pattern, as 10000 or 1e9.")] = "100000",
+    write_share: Annotated[
+        float, typer.Option(help="Share of writes in a pattern, 0 to 1, drawn at random.")
+    ] = 0.0,
+    stride: Annotated[
+        str | None, typer.Option(help="Bytes between the addresses of a stride: 4096, 4KiB.")
+    ] = None,
+    seed: Annotated[str, typer.Option(help="Of all that is drawn: 1, 0xC0FFEE.")] = "0xC0FFEE",
+    mapper: Annotated[
+        str, typer.Option(help="Address mapping: RoBaRaCoCh, ChRaBaRoCo, MOP4CLXOR.")
+    ] = "RoBaRaCoCh",
+    refresh: Annotated[
+        str, typer.Option(help="NoRefresh, AllBank, PerBank, HBM34PerBankRefresh.")
+    ] = "AllBank",
+    scheduler: Annotated[str, typer.Option(help="FRFCFS or FRFCFS-RowHit.")] = "FRFCFS",
+    row_policy: Annotated[str, typer.Option(help="Open or ClosedCAP.")] = "Open",
+    rate: Annotated[int, typer.Option(help="Requests offered at a time, at most.")] = 1,
+    gap: Annotated[int, typer.Option(help="Ticks between two offers.")] = 1,
+    channels: Annotated[int, typer.Option(help="Channels, told apart by the lowest bits.")] = 1,
+    no_skip: NoSkip = False,
+    commands: Annotated[
+        Path | None, typer.Option(help="Write every command here: .csv or .csv.gz.")
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(help="Look closer at a time, as 0:2us: bandwidth, and each bank in --out."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write summary, banks and report here.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay raw requests on one DRAM device: bandwidth and what it lost, row hits, energy."""
+    from bankwidth import replaying
+    from bankwidth.report import REPLAY_FILES, check_target, print_replay, write_replay
+
+    source = replaying.source_of(
+        requests, pattern, count=count, write_share=write_share, stride=stride, seed=seed
+    )
+    if out is not None:
+        check_target(out, force=force, files=REPLAY_FILES)
+    options = replaying.ReplayOptions(
+        mapper=mapper,
+        refresh=refresh,
+        scheduler=scheduler,
+        row_policy=row_policy,
+        rate=rate,
+        gap=gap,
+        channels=channels,
+    )
+    window_ns = replaying.window_of(window, by_default=out is not None)
+    _prepare()
+    with (
+        _progress(f"requests on {device}") as progress,
+        replaying.command_sink(commands, device, force=force) as sink,
+    ):
+        replayed = replaying.replay_device(
+            device,
+            source,
+            options,
+            skip=not no_skip,
+            sink=sink,
+            window_ns=window_ns,
+            progress=progress,
+        )
+    summary = replayed.to_json()
+    if out is not None and replayed.banks is not None:
+        write_replay(summary, replayed.banks, out, force=force)
+        _say(f"wrote {out}/report.html and the tables beside it")
+    if as_json:
+        _print_json(summary)
+    else:
+        print_replay(summary, _console())
+
+
+@app.command()
+def validate(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites; all if none.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Another file of reference runs in the suite's format.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare with reference simulators and published figures; exit code 1 if one does not hold."""
+    from bankwidth.report.validation_table import print_validation
+    from bankwidth.validate import validate as run_suites
+    from bankwidth.validate import verdicts_to_json
+
+    _prepare()
+    with _progress("validate") as progress:
+        verdicts = run_suites(suites or (), reference=reference, progress=progress)
+    data = verdicts_to_json(verdicts)
+    if as_json:
+        _print_json(data)
+    else:
+        print_validation(data, _console())
+    if not all(verdict.ok for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(help="Machine, device or workload YAML files.")],
     as_json: AsJson = False,

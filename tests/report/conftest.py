@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import json
 import math
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,3 +151,39 @@ def make_result() -> Callable[..., Result]:
 def result() -> Result:
     """A made-up run of four layers."""
     return build()
+
+
+# ---------------------------------------------------------------------------- a browser
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom"),
+)
+Browse = Callable[[str, str], tuple[dict[str, Any], str]]
+
+
+def browse_with(chromium: str, page: str, script: str, folder: Path) -> tuple[dict[str, Any], str]:
+    """What `script` returns inside the page after it loaded, and the browser's console lines."""
+    probe = f"""<script>addEventListener("load", () => {{
+      const found = (() => {{ {script} }})();
+      const out = document.createElement("pre");
+      out.id = "found"; out.textContent = JSON.stringify(found); document.body.append(out);
+    }});</script></body>"""
+    file = folder / "page.html"
+    file.write_text(page.replace("</body>", probe), encoding="utf-8")
+    command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, done.stderr
+    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+    return json.loads(html.unescape(found.group(1))), console
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Browse:
+    """Runs a script in a page; skips where no browser is at hand."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium here")
+    return lambda page, script: browse_with(CHROMIUM, page, script, tmp_path)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +13,7 @@ import pytest
 from bankwidth.report.html import MAX_ROWS, report_page
 from bankwidth.results import Result
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom"),
-)
+Browse = Callable[[str, str], tuple[dict[str, Any], str]]
 HOSTILE = "</script><script>document.title='own'</script><img src=x onerror=document.title='own'>"
 
 
@@ -83,31 +74,9 @@ def test_figures_tables_and_controls_have_names_for_screen_readers(result: Resul
     assert "<label>Filter" in own
 
 
-def browse(page: str, script: str, folder: Path) -> tuple[dict[str, Any], str]:
-    """What `script` returns inside the page after it loaded, and the browser's console lines."""
-    assert CHROMIUM
-    probe = f"""<script>addEventListener("load", () => {{
-      const found = (() => {{ {script} }})();
-      const out = document.createElement("pre");
-      out.id = "found"; out.textContent = JSON.stringify(found); document.body.append(out);
-    }});</script></body>"""
-    file = folder / "page.html"
-    file.write_text(page.replace("</body>", probe), encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr
-    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-    return json.loads(html.unescape(found.group(1))), console
-
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-
-
 @pytest.mark.slow
-@needs_chromium
 def test_in_a_browser_figures_draw_and_the_table_sorts_and_filters(
-    result: Result, tmp_path: Path
+    result: Result, browse: Browse
 ) -> None:
     script = """
       const body = document.querySelector("#operator-table tbody");
@@ -134,7 +103,7 @@ def test_in_a_browser_figures_draw_and_the_table_sorts_and_filters(
       found.font = document.getElementById("energy").layout.font.color;
       return found;
     """
-    found, console = browse(report_page(result), script, tmp_path)
+    found, console = browse(report_page(result), script)
     assert console == ""
     assert found["plots"] >= 4
     assert found["points"] == 7 * 3
@@ -152,16 +121,15 @@ def test_in_a_browser_figures_draw_and_the_table_sorts_and_filters(
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_in_a_browser_hostile_names_run_nothing(
-    make_result: Callable[..., Result], tmp_path: Path
+    make_result: Callable[..., Result], browse: Browse
 ) -> None:
     page = report_page(make_result(1, name=lambda n: HOSTILE + n, machine=HOSTILE))
     script = """return {
       title: document.title, images: document.querySelectorAll("img").length,
       cell: document.querySelector("#operator-table td").textContent,
     };"""
-    found, console = browse(page, script, tmp_path)
+    found, console = browse(page, script)
     assert console == ""
     assert found["title"] != "own"
     assert found["images"] == 0
@@ -169,9 +137,8 @@ def test_in_a_browser_hostile_names_run_nothing(
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_in_a_phone_wide_window_nothing_makes_the_page_scroll_sideways(
-    result: Result, tmp_path: Path
+    result: Result, browse: Browse
 ) -> None:
     script = """
       const inner = document.querySelector("iframe").contentDocument;
@@ -181,6 +148,6 @@ def test_in_a_phone_wide_window_nothing_makes_the_page_scroll_sideways(
     # A page from a file may not look into another file, so the frame's content is given inline.
     page = html.escape(report_page(result))
     frame = f'<body><iframe width="390" height="800" srcdoc="{page}"></iframe></body>'
-    found, _ = browse(frame, script, tmp_path)
+    found, _ = browse(frame, script)
     assert found["plots"] >= 4
     assert found["width"] <= 390

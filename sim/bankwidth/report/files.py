@@ -1,29 +1,33 @@
-"""The run folder: five files, written under passing names first, so that none is half there."""
+"""Folders of results: files written under passing names first, so that none is half there."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from bankwidth.errors import OutputError
 from bankwidth.report.html import report_page
+from bankwidth.report.replay_page import replay_page
 from bankwidth.report.timeline import plain_number, timeline_gz
-from bankwidth.results import Result
+from bankwidth.results import Result, Table
 
 RUN_FILES: Final = (
     *("operators.csv", "components.csv", "summary.json", "timeline.json.gz", "report.html"),
 )
+REPLAY_FILES: Final = ("summary.json", "banks.csv", "report.html")
 _NAMED: Final = 3  # foreign files that a refusal names
 
 
-def check_target(folder: str | Path, *, force: bool = False) -> Path:
-    """Raise OutputError now where `write_run` would refuse later: call it before a long run."""
+def check_target(
+    folder: str | Path, *, force: bool = False, files: tuple[str, ...] = RUN_FILES
+) -> Path:
+    """Raise OutputError now where writing would be refused later: call it before a long run."""
     path = Path(folder)
     try:
-        _refuse(path, force)
+        _refuse(path, force, files)
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path
@@ -36,7 +40,23 @@ def write_run(result: Result, folder: str | Path, *, force: bool = False) -> lis
     Raises OutputError when the folder is in use, or cannot be written.
     """
     path = check_target(folder, force=force)
-    contents = _contents(result)
+    return _write_all(path, _contents(result))
+
+
+def write_replay(
+    summary: Mapping[str, Any], banks: Table, folder: str | Path, *, force: bool = False
+) -> list[Path]:
+    """Write the files of a replay, with the bank states of its window, as `write_run` does."""
+    path = check_target(folder, force=force, files=REPLAY_FILES)
+    contents = {
+        "summary.json": _json(dict(summary)).encode(),
+        "banks.csv": banks.to_csv_text().encode(),
+        "report.html": replay_page(summary, banks).encode(),
+    }
+    return _write_all(path, contents)
+
+
+def _write_all(path: Path, contents: dict[str, bytes]) -> list[Path]:
     made = _missing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -60,10 +80,14 @@ def _summary_json(result: Result) -> str:
     """`to_json()` less the operators, which have a file of their own."""
     data: dict[str, Any] = result.to_json()
     del data["operators"]
+    return _json(data)
+
+
+def _json(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1, allow_nan=False, default=plain_number) + "\n"
 
 
-def _refuse(path: Path, force: bool) -> None:
+def _refuse(path: Path, force: bool, files: tuple[str, ...]) -> None:
     if not os.path.lexists(path):
         _refuse_parent(path)
         return
@@ -73,9 +97,9 @@ def _refuse(path: Path, force: bool) -> None:
     if held and not force:
         raise OutputError(
             f"{path} is not empty (it holds {_list(held)}): give another folder, "
-            f"or --force to replace {', '.join(RUN_FILES)} in it"
+            f"or --force to replace {', '.join(files)} in it"
         )
-    folders = [name for name in RUN_FILES if (path / name).is_dir()]
+    folders = [name for name in files if (path / name).is_dir()]
     if folders:
         raise OutputError(f"{path / folders[0]} is a folder, a file of this name must go there")
     _refuse_unwritable(path)

@@ -51,12 +51,19 @@ def is_path(name: str) -> bool:
 
 
 def find(what: str, name: str | Path) -> Path:
-    """File of a shipped name or of a path. A shipped name wins over a file of the same name."""
+    """File of a shipped name or of a path. A shipped name wins over a file of the same name.
+
+    A device may be named without its kind (`hbm2-2000` for `dram/hbm2-2000`) where that is clear.
+    """
     if isinstance(name, Path):
         return name
     if is_path(name):
         return Path(name)
-    if name not in shipped_names(what) and Path(name).exists():
+    names = shipped_names(what)
+    short = [full for full in names if full.rpartition("/")[2] == name]
+    if name not in names and len(short) == 1:
+        return shipped(what, short[0])
+    if name not in names and Path(name).exists():
         return Path(name)
     return shipped(what, name)
 

@@ -15,8 +15,8 @@ import pytest
 
 from bankwidth.devices.dram import DramConfig
 from bankwidth.devices.dram import kernel as k
-from bankwidth.devices.dram.pack import Controls, binding_rows, pack
-from bankwidth.devices.dram.policies import Mapper
+from bankwidth.devices.dram.pack import binding_rows, pack
+from bankwidth.devices.dram.policies import Controls, Mapper
 from bankwidth.errors import SpecError
 
 Load = Callable[[str], DramConfig]

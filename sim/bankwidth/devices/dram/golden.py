@@ -1,55 +1,76 @@
 """Golden runs: their requests by formula, and what of a replay must equal them.
 
-A run is a mapping in the format of the reference index: standard, trace, n, seed, policies, and the
-results of the reference simulator.
+A golden run is one of the reference simulator: its requests are a family with a count and a seed,
+its figures go by the names of the reference's index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bankwidth.devices.dram.chunk import Chunk, words_of
 from bankwidth.devices.dram.commands import Level
 from bankwidth.devices.dram.config import DramConfig
-from bankwidth.devices.dram.replay import Replay, replay, words_of
+from bankwidth.devices.dram.policies import Mapper, Refresh, RowPolicy, Scheduler
+from bankwidth.devices.dram.replay import Replay, replay
+from bankwidth.devices.dram.splitmix import splitmix64
 from bankwidth.errors import SpecError, did_you_mean
 
 Int64s = NDArray[np.int64]
 Family = Callable[[DramConfig, Int64s, int], tuple[Int64s, Int64s]]  # -> burst, is_write
-MASK_64: Final = (1 << 64) - 1
-# Replay field -> key of a run's `stats`.
+Figure = int | str | Mapping[str, int]
+# Name in a golden run -> field of a replay.
+RESULTS: Final = {
+    "cycles": "cycles",
+    "last_accept_clk": "last_accept_ck",
+    "last_cmd_clk": "last_command_ck",
+    "num_cmds": "num_cmds",
+    "cmd_hash": "cmd_hash",
+    "counts": "counts",
+    "sum_accept_clk": "sum_accept_ck",
+    "sum_done_clk": "sum_done_ck",
+}
 STATISTICS: Final = {
     "row_hits": "row_hits",
     "row_misses": "row_misses",
     "row_conflicts": "row_conflicts",
-    "forwarded": "num_read_reqs_forwarded",
-    "coalesced": "num_write_reqs_coalesced",
-    "read_latency_sum_ck": "read_latency",
-}
-# Replay field -> key of a run.
-RESULTS: Final = {
-    "cycles": "cycles",
-    "last_accept_ck": "last_accept_clk",
-    "last_command_ck": "last_cmd_clk",
-    "num_cmds": "num_cmds",
-    "cmd_hash": "cmd_hash",
-    "counts": "counts",
-    "sum_accept_ck": "sum_accept_clk",
-    "sum_done_ck": "sum_done_clk",
+    "num_read_reqs_forwarded": "forwarded",
+    "num_write_reqs_coalesced": "coalesced",
+    "read_latency": "read_latency_sum_ck",
 }
 
 
-def splitmix64(seed: int, count: int) -> NDArray[np.uint64]:
-    """The first `count` numbers of the splitmix64 generator."""
-    step = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z = step + np.uint64(seed & MASK_64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRun:
+    """A run of the reference simulator: what was asked, and what came out."""
+
+    id: str
+    standard: str  # name of a golden configuration
+    trace: str  # family of requests
+    n: int  # requests
+    seed: int
+    scheduler: Scheduler
+    row_policy: RowPolicy
+    refresh: Refresh
+    mapper: Mapper
+    channels: int
+    rate: int
+    gap: int
+    expected: Mapping[str, Figure]  # by names of RESULTS and STATISTICS
+
+
+class Check(NamedTuple):
+    """A figure of the reference beside ours."""
+
+    quantity: str
+    reference: Figure
+    ours: Figure
 
 
 def _bursts(config: DramConfig) -> int:
@@ -67,8 +88,8 @@ def _below(config: DramConfig, level: Level) -> int:
     return config.columns * prod(outer)
 
 
-def _random_bursts(config: DramConfig, seed: int, count: int) -> Int64s:
-    return (splitmix64(seed, count) % np.uint64(_bursts(config))).astype(np.int64)
+def _random_bursts(config: DramConfig, seed: int, i: Int64s) -> Int64s:
+    return (splitmix64(seed, i) % np.uint64(_bursts(config))).astype(np.int64)
 
 
 def _sequential_reads(config: DramConfig, i: Int64s, seed: int) -> tuple[Int64s, Int64s]:
@@ -88,12 +109,12 @@ def _two_reads_one_write(config: DramConfig, i: Int64s, seed: int) -> tuple[Int6
 
 
 def _random_reads(config: DramConfig, i: Int64s, seed: int) -> tuple[Int64s, Int64s]:
-    return _random_bursts(config, seed, len(i)), np.zeros_like(i)
+    return _random_bursts(config, seed, i), np.zeros_like(i)
 
 
 def _random_mix(config: DramConfig, i: Int64s, seed: int) -> tuple[Int64s, Int64s]:
-    coin = splitmix64(seed + 1, len(i)) & np.uint64(1)
-    return _random_bursts(config, seed, len(i)), coin.astype(np.int64)
+    coin = splitmix64(seed + 1, i) & np.uint64(1)
+    return _random_bursts(config, seed, i), coin.astype(np.int64)
 
 
 def _two_rows(config: DramConfig, i: Int64s, seed: int) -> tuple[Int64s, Int64s]:
@@ -125,39 +146,49 @@ FAMILIES: Final[dict[str, Family]] = {
 }
 
 
-def requests_of(family: str, count: int, config: DramConfig, *, seed: int) -> Int64s:
-    """Requests of a trace family, as words of a replay."""
+def chunks_of(
+    family: str, count: int, config: DramConfig, *, seed: int, chunk_requests: int = 1 << 16
+) -> Iterator[Chunk]:
+    """Requests of a trace family, in chunks. Raises SpecError for an unknown family."""
     if family not in FAMILIES:
         known = ", ".join(FAMILIES)
         hint = did_you_mean(family, FAMILIES)
         raise SpecError(f"unknown trace {family!r}, allowed: {known}{hint}")
-    burst, is_write = FAMILIES[family](config, np.arange(count, dtype=np.int64), seed)
-    return words_of(burst * config.burst_bytes, is_write)
+    for first in range(0, count, chunk_requests):
+        i = np.arange(first, min(first + chunk_requests, count), dtype=np.int64)
+        burst, is_write = FAMILIES[family](config, i, seed)
+        yield Chunk(words_of(burst * config.burst_bytes, is_write))
 
 
-def replay_golden(run: Mapping[str, Any], config: DramConfig) -> Replay:
+def requests_of(family: str, count: int, config: DramConfig, *, seed: int) -> Int64s:
+    """Requests of a trace family, as words of a replay. Raises SpecError for an unknown family."""
+    words = np.empty(count, dtype=np.int64)
+    first = 0
+    for chunk in chunks_of(family, count, config, seed=seed):
+        words[first : first + len(chunk.words)] = chunk.words
+        first += len(chunk.words)
+    return words
+
+
+def replay_golden(run: GoldenRun, config: DramConfig) -> Replay:
     """Replays the requests of a run under its policies."""
-    words = requests_of(run["trace"], run["n"], config, seed=int(str(run["seed"]), 0))
     return replay(
         config,
-        words,
-        scheduler=run["scheduler"],
-        row_policy=run["row_policy"],
-        refresh=run["refresh"],
-        mapper=run["mapper"],
-        rate=run["rate"],
-        gap=run["gap"],
-        channels=run["channels"],
+        chunks_of(run.trace, run.n, config, seed=run.seed),
+        scheduler=run.scheduler,
+        row_policy=run.row_policy,
+        refresh=run.refresh,
+        mapper=run.mapper,
+        rate=run.rate,
+        gap=run.gap,
+        channels=run.channels,
     )
 
 
-def differences(run: Mapping[str, Any], result: Replay) -> list[str]:
-    """What differs from the reference, one line each; empty when everything is equal."""
-    expected = {field: run[key] for field, key in RESULTS.items()}
-    statistics = run.get("stats", {})
-    expected |= {f: statistics[key] for f, key in STATISTICS.items() if key in statistics}
+def checks(run: GoldenRun, result: Replay) -> list[Check]:
+    """Every figure that the run gives, beside ours."""
+    fields = RESULTS | STATISTICS
     return [
-        f"{field}: {getattr(result, field)}, reference {value}"
-        for field, value in expected.items()
-        if getattr(result, field) != value
+        Check(name, reference, getattr(result, fields[name]))
+        for name, reference in run.expected.items()
     ]

@@ -16,11 +16,11 @@ from bankwidth.devices.dram.chunk import Chunk, words_of
 from bankwidth.devices.dram.config import DramConfig
 from bankwidth.devices.dram.policies import Mapper
 from bankwidth.devices.dram.replay import Replay, result_of
+from bankwidth.devices.dram.splitmix import splitmix64
 from bankwidth.errors import SpecError
 
 CHUNK_REQUESTS: Final = 1 << 16
 FOREVER: Final = 1 << 60
-MASK_64: Final = (1 << 64) - 1
 FRACTION_BITS: Final = 53
 MIN_LAP_REQUESTS: Final = 4096  # of one lap through the channel: far more than wait inside it
 
@@ -64,40 +64,32 @@ class Pattern:
         return self.stride_bytes or config.burst_bytes
 
 
-def splitmix64(seed: int, start: int, count: int) -> NDArray[np.uint64]:
-    """Numbers `start` to `start + count` of the splitmix64 generator."""
-    first = (seed + (start + 1) * 0x9E3779B97F4A7C15) & MASK_64
-    z = np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(first)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
 def chunks(pattern: Pattern, config: DramConfig, *, channels: int = 1) -> Iterator[Chunk]:
     """The requests, piece by piece."""
     for start in range(0, pattern.count, CHUNK_REQUESTS):
-        count = min(CHUNK_REQUESTS, pattern.count - start)
-        address = _addresses(pattern, config, channels, start, count)
-        yield Chunk(words_of(address, _is_write(pattern, start, count)))
+        place = np.arange(start, min(start + CHUNK_REQUESTS, pattern.count), dtype=np.int64)
+        address = _addresses(pattern, config, channels, place)
+        yield Chunk(words_of(address, _is_write(pattern, place)))
 
 
 def _addresses(
-    pattern: Pattern, config: DramConfig, channels: int, start: int, count: int
+    pattern: Pattern, config: DramConfig, channels: int, place: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     capacity = config.capacity_bytes * channels
     if pattern.kind is PatternKind.RANDOM:
         bursts = np.uint64(capacity // config.burst_bytes)
-        drawn = (splitmix64(pattern.seed, start, count) % bursts).astype(np.int64)
+        drawn = (splitmix64(pattern.seed, place) % bursts).astype(np.int64)
         return drawn * config.burst_bytes
     step = pattern.step_bytes(config) % capacity
-    first = start * step % capacity
-    return (first + np.arange(count, dtype=np.int64) * step) % capacity
+    first = int(place[0]) * step % capacity  # in whole numbers without limit
+    address: NDArray[np.int64] = (first + (place - place[0]) * step) % capacity
+    return address
 
 
-def _is_write(pattern: Pattern, start: int, count: int) -> NDArray[np.int64]:
+def _is_write(pattern: Pattern, place: NDArray[np.int64]) -> NDArray[np.int64]:
     if pattern.write_share in (0, 1):
-        return np.full(count, int(pattern.write_share), dtype=np.int64)
-    drawn = splitmix64(pattern.seed + 1, start, count) >> np.uint64(64 - FRACTION_BITS)
+        return np.full(len(place), int(pattern.write_share), dtype=np.int64)
+    drawn = splitmix64(pattern.seed + 1, place) >> np.uint64(64 - FRACTION_BITS)
     return (drawn < np.uint64(round(pattern.write_share * (1 << FRACTION_BITS)))).astype(np.int64)
 
 

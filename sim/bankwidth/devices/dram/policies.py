@@ -52,7 +52,8 @@ class Controls:
     mapper: Mapper = Mapper.RO_BA_RA_CO_CH
 
 
-def _choice(kind: type[Choice], what: str, name: str) -> Choice:
+def choice_of(kind: type[Choice], what: str, name: str) -> Choice:
+    """A choice by its name. Raises SpecError, with what was meant perhaps, if there is none."""
     try:
         return kind(name)
     except ValueError:
@@ -65,8 +66,8 @@ def _choice(kind: type[Choice], what: str, name: str) -> Choice:
 def controls_of(*, scheduler: str, row_policy: str, refresh: str, mapper: str) -> Controls:
     """Policies by their names. Raises SpecError for one that does not exist."""
     return Controls(
-        scheduler=_choice(Scheduler, "scheduler", scheduler),
-        row_policy=_choice(RowPolicy, "row policy", row_policy),
-        refresh=_choice(Refresh, "refresh", refresh),
-        mapper=_choice(Mapper, "mapper", mapper),
+        scheduler=choice_of(Scheduler, "scheduler", scheduler),
+        row_policy=choice_of(RowPolicy, "row policy", row_policy),
+        refresh=choice_of(Refresh, "refresh", refresh),
+        mapper=choice_of(Mapper, "mapper", mapper),
     )

@@ -74,28 +74,30 @@ def replay(
     gap: int = 1,
     channels: int = 1,
     window: Window | None = None,
+    stops_after_window: bool = False,
     with_record: bool = False,
     with_commands: bool = False,
     with_hash: bool = True,
-    sink: Sink | None = None,
+    sinks: Sequence[Sink] = (),
     progress: Progress | None = None,
 ) -> Replay:
     """Offers the requests in order, up to `rate` after every `gap`-th tick, until all are done.
 
     `requests` are words (see `words_of`), or an iterator of chunks of them; a record is kept of an
-    array only. Of several channels the lowest address bits above the burst pick one. `sink` takes
+    array only. Of several channels the lowest address bits above the burst pick one. `sinks` take
     the commands as they come, in order; `with_commands` collects them. The time of the data buses
-    is also given for a `window` of ticks. Raises SpecError for settings that cannot be.
+    is also given for a `window` of ticks; with `stops_after_window` the rest is not replayed, and
+    all else that is counted is of no use. Raises SpecError for settings that cannot be.
     """
     from bankwidth.devices.dram import kernel as k
 
     _check(rate, gap, channels, k.DONE_MAX // 2)
     collected: list[NDArray[np.int64]] = []
-    sinks = [s for s in (sink, collected.append if with_commands else None) if s is not None]
+    takers = [*sinks, collected.append] if with_commands else [*sinks]
     states = _states(
         config,
         channels,
-        log_max=LOG_CHUNK if sinks else 0,
+        log_max=LOG_CHUNK if takers or stops_after_window else 0,
         scheduler=scheduler,
         row_policy=row_policy,
         refresh=refresh,
@@ -105,10 +107,12 @@ def replay(
     states[:, k.SEEN_FROM], states[:, k.SEEN_TO] = window or (0, 0)
     feed = _Feed(config, states, requests, rate=rate, gap=gap, with_record=with_record)
     while feed.run() != ALL_DONE:
-        _drain(states, sinks)
+        _drain(states, takers)
+        if stops_after_window and window and _is_past(states, num_buses(config), window[1]):
+            break
         if progress is not None:
             progress(int(feed.progress[k.NUM_ACCEPTED]))
-    _drain(states, sinks)
+    _drain(states, takers)
     commands = np.concatenate(collected) if collected else _nothing()
     return _result(config, states, feed, window, with_hash=with_hash, commands=commands)
 
@@ -210,12 +214,17 @@ class _Feed:
         self.progress[k.HAS_DUE] = int(due is not None)
 
 
-def _drain(states: NDArray[np.int64], sinks: list[Sink]) -> None:
+def _is_past(states: NDArray[np.int64], buses: int, tick: int) -> bool:
+    """Whether every data bus has been used after a tick, so that all before it is explained."""
+    from bankwidth.devices.dram import kernel as k
+
+    return bool((states[:, k.BUS_LAST_AT : k.BUS_LAST_AT + buses] > tick).all())
+
+
+def _drain(states: NDArray[np.int64], sinks: Sequence[Sink]) -> None:
     """Hands the commands out of the channels' logs on, in the order of ticks and channels."""
     from bankwidth.devices.dram import kernel as k
 
-    if not sinks:
-        return
     rows = []
     for channel in states:
         length = int(channel[k.NUM_LOG])

@@ -1,9 +1,5 @@
 "use strict";
 (() => {
-  const page = JSON.parse(document.getElementById("data").textContent);
-  const byId = (id) => document.getElementById(id);
-  const narrow = () => window.innerWidth < 600;
-
   // Numbers: one prefix that suits the size, four digits.
   const SCALES = {
     ns: [[1e9, "s"], [1e6, "ms"], [1e3, "us"], [1, "ns"]],
@@ -24,34 +20,6 @@
     return digits(value / size) + " " + name;
   }
   const heading = (name) => name.replace(/_bytes_per_ns$/, "").replace(/_(ns|pj)$/, "").replaceAll("_", " ");
-
-  // Figures take the page's colours; they are drawn again when those change.
-  function drawFigures() {
-    const text = getComputedStyle(document.body).color;
-    const back = getComputedStyle(document.documentElement).getPropertyValue("--card");
-    for (const [id, figure] of Object.entries(page.figures)) {
-      const layout = structuredClone(figure.layout);
-      layout.font = { ...layout.font, color: text };
-      layout.hoverlabel = { ...layout.hoverlabel, bgcolor: back, font: { color: text } };
-      if (narrow()) {
-        layout.margin = { l: 10, r: 10, t: 40, b: 40 };
-        layout.font.size = 11;
-        layout.title.font = { size: 13 };
-      }
-      Plotly.react(id, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" });
-    }
-  }
-
-  function setTheme(theme) {
-    document.documentElement.dataset.theme = theme;
-    drawFigures();
-  }
-  const darkNow = () => {
-    const theme = document.documentElement.dataset.theme;
-    return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  };
-  byId("theme").addEventListener("click", () => setTheme(darkNow() ? "light" : "dark"));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawFigures);
 
   // The table of operators: sorted by a click on a heading, filtered by words.
   const state = { table: "grouped", sort: "time_ns", down: true };
@@ -135,5 +103,4 @@
     option.textContent = `every operator (${page.operators}: see operators.csv)`;
   }
   drawTable();
-  drawFigures();
 })();
