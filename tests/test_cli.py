@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from bankwidth.__main__ import main
-
 TINY = {
     "model_type": "llama", "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "intermediate_size": 512, "vocab_size": 1000,
@@ -27,33 +25,7 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
-class Ran:
-    """Exit code and output of one command."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def bankwidth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr("sys.argv", ["bankwidth", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return run
-
-
-def refused(ran: Ran, *parts: str) -> None:
+def refused(ran: Any, *parts: str) -> None:
     """Exit code 2, one message with these parts, nothing on stdout, no stack trace."""
     assert ran.code == 2, ran.err
     assert ran.out == ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from bankwidth.devices.dram.patterns import Pattern
     from bankwidth.errors import (
         BankwidthError,
         MappingError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         UserError,
     )
     from bankwidth.operators import Trace, make_trace, read_trace, write_trace
+    from bankwidth.replaying import ReplayOptions, replay_device
     from bankwidth.report import write_run
     from bankwidth.results import Result, Table
     from bankwidth.simulation import simulate
@@ -43,6 +45,8 @@ _LAZY = {
     **dict.fromkeys(("Result", "Table"), "bankwidth.results"),
     **dict.fromkeys(("MachineSpec", "WorkloadSpec", "load_workload"), "bankwidth.spec"),
     **dict.fromkeys(("compare", "run_ops"), "bankwidth.validate"),
+    **dict.fromkeys(("ReplayOptions", "replay_device"), "bankwidth.replaying"),
+    "Pattern": "bankwidth.devices.dram.patterns",
     "load_arch": "bankwidth.spec",
     "simulate": "bankwidth.simulation",
     "write_run": "bankwidth.report",
@@ -54,6 +58,8 @@ __all__ = [
     "MachineSpec",
     "MappingError",
     "OutputError",
+    "Pattern",
+    "ReplayOptions",
     "Result",
     "SimulationError",
     "SpecError",
@@ -68,6 +74,7 @@ __all__ = [
     "load_workload",
     "make_trace",
     "read_trace",
+    "replay_device",
     "run_ops",
     "simulate",
     "write_run",

@@ -16,12 +16,11 @@ from bankwidth.devices.dram.energy import energy_pj
 from bankwidth.devices.dram.losses import BusTime
 from bankwidth.devices.dram.patterns import (
     Pattern,
-    PatternKind,
     chunks,
     replay_stream,
     stream_of,
 )
-from bankwidth.devices.dram.policies import Mapper, Refresh, RowPolicy, Scheduler, choice_of
+from bankwidth.devices.dram.policies import Mapper, Refresh, RowPolicy, Scheduler
 from bankwidth.errors import SpecError
 from bankwidth.kernel_cache import prepare
 from bankwidth.spec import load_device
@@ -250,7 +249,7 @@ def source_of(
         assert requests is not None
         return requests
     return Pattern(
-        kind=choice_of(PatternKind, "--pattern", pattern),
+        kind=pattern,
         count=_whole("--count", count),
         write_share=write_share,
         stride_bytes=None if stride is None else _bytes("--stride", stride),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bankwidth.devices.dram.channel import DramChannel, Stream
 from bankwidth.devices.dram.chunk import Chunk, words_of
 from bankwidth.devices.dram.config import DramConfig
-from bankwidth.devices.dram.policies import Mapper
+from bankwidth.devices.dram.policies import Mapper, choice_of
 from bankwidth.devices.dram.replay import Replay, result_of
 from bankwidth.devices.dram.splitmix import splitmix64
 from bankwidth.errors import SpecError
@@ -41,7 +41,7 @@ class Pattern:
     over all bursts; whether a request is a write is drawn with probability `write_share`.
     """
 
-    kind: PatternKind
+    kind: PatternKind | str
     count: int
     write_share: float = 0.0
     stride_bytes: int | None = None  # of a stride; a burst if sequential
@@ -49,11 +49,12 @@ class Pattern:
 
     def __post_init__(self) -> None:
         """Raises SpecError for a pattern that cannot be."""
+        object.__setattr__(self, "kind", choice_of(PatternKind, "--pattern", self.kind))
         if self.count < 1:
             raise SpecError(f"--count: {self.count}, at least 1")
         if not 0 <= self.write_share <= 1:
             raise SpecError(f"--write-share: {self.write_share:g} is not between 0 and 1")
-        is_stride = self.kind is PatternKind.STRIDE
+        is_stride = self.kind == PatternKind.STRIDE
         if is_stride and (self.stride_bytes is None or self.stride_bytes < 1):
             raise SpecError("--pattern stride needs --stride, at least 1 B")
         if not is_stride and self.stride_bytes is not None:
@@ -76,7 +77,7 @@ def _addresses(
     pattern: Pattern, config: DramConfig, channels: int, place: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     capacity = config.capacity_bytes * channels
-    if pattern.kind is PatternKind.RANDOM:
+    if pattern.kind == PatternKind.RANDOM:
         bursts = np.uint64(capacity // config.burst_bytes)
         drawn = (splitmix64(pattern.seed, place) % bursts).astype(np.int64)
         return drawn * config.burst_bytes
@@ -100,7 +101,7 @@ def stream_of(pattern: Pattern, config: DramConfig, mapper: str) -> Stream | Non
     only then does no queue or open row tell a wrapped address from one that goes on.
     """
     step, rest = divmod(pattern.step_bytes(config), config.burst_bytes)
-    is_mixed = pattern.write_share not in (0, 1) or pattern.kind is PatternKind.RANDOM
+    is_mixed = pattern.write_share not in (0, 1) or pattern.kind == PatternKind.RANDOM
     if is_mixed or rest or mapper == Mapper.CH_RA_BA_RO_CO:
         return None
     row_sweep = config.columns * config.num_banks
