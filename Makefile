@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(if $(shell python$(v) -c "imp
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check fix validate bench clean
+.PHONY: run test check fix validate nightly bench clean
 
 run: $(VENV)/run.stamp  ## install and run the main job
 	$(BIN)/bankwidth run h200 llama-2-7b --phase decode --batch 1 --context 2048 --out runs/h200-llama-2-7b --force
@@ -23,6 +23,9 @@ fix: $(VENV)/test.stamp  ## format and mend what can be mended
 
 validate: $(VENV)/test.stamp  ## reference runs and published numbers, slow ones too
 	$(BIN)/python -m pytest -m "validation" tests
+
+nightly: $(VENV)/test.stamp  ## property runs of a thousand examples and more
+	$(BIN)/python -m pytest -m nightly tests
 
 bench: $(VENV)/test.stamp  ## speeds
 	$(BIN)/python benchmarks/main_job.py

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from bankwidth.devices.dram import config_of, replay, words_of
-from bankwidth.devices.dram.checker import first_violation, read_commands
+from bankwidth.devices.dram.checker import first_violation
+from bankwidth.devices.dram.command_file import read_commands
 from bankwidth.replaying import load_dram
 
 GOLDEN = Path(__file__).parent.parent / "validation" / "dram" / "devices"
