@@ -935,9 +935,12 @@ def pick_class(m: Int64s, queue: int, kind: int, t: int, key: int, is_falling: b
         bank = m[LIST_AT + table + i]
         ready = max(m[own + bank], m[above + (bank >> shift)]) >> CAUSE_BITS
         soon = min(soon, ready)
-        if ready <= t and m[KEY_AT + table + bank] < key:
-            if not (is_falling and is_paired(m, command, bank, t)):
-                best, key = bank, m[KEY_AT + table + bank]
+        own_key = m[KEY_AT + table + bank]
+        is_better = (ready <= t) & (own_key < key)  # no branch: it would be a coin toss
+        if is_falling and is_better and is_paired(m, command, bank, t):
+            continue
+        best = bank if is_better else best
+        key = own_key if is_better else key
     m[BOUND_AT + queue * CLASSES + kind] = max(soon, t)
     return best
 
