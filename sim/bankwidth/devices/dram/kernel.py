@@ -234,6 +234,23 @@ def raise_range(m: Int64s, first: int, count: int, ready: int) -> None:
 
 
 @njit(cache=True)
+def raise_some(m: Int64s, first: int, shift: int, ready: int) -> None:
+    """Ready clocks of 2^shift neighbours; few of them without a loop, whose end is hard to guess."""
+    if shift == 0:
+        m[first] = max(m[first], ready)
+    elif shift == 1:
+        m[first] = max(m[first], ready)
+        m[first + 1] = max(m[first + 1], ready)
+    elif shift == 2:
+        m[first] = max(m[first], ready)
+        m[first + 1] = max(m[first + 1], ready)
+        m[first + 2] = max(m[first + 2], ready)
+        m[first + 3] = max(m[first + 3], ready)
+    else:
+        raise_range(m, first, 1 << shift, ready)
+
+
+@njit(cache=True)
 def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
     """Raises what a command to one bank makes wait."""
     group = bank >> m[GROUP_SHIFT]
@@ -245,10 +262,10 @@ def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
         if kind == ROW_BANK:
             m[at + bank] = max(m[at + bank], ready)
         elif kind == ROW_GROUPS:
-            raise_range(m, at + ((group >> shift) << shift), 1 << shift, ready)
+            raise_some(m, at + ((group >> shift) << shift), shift, ready)
         elif kind == ROW_SCOPES:
             scope = bank >> m[SCOPE_BANK_SHIFT]
-            raise_range(m, at + ((scope >> shift) << shift), 1 << shift, ready)
+            raise_some(m, at + ((scope >> shift) << shift), shift, ready)
         elif kind == ROW_SIBLINGS:
             above = m[row + 4]
             own, first = (group >> shift) << shift, (group >> above) << above
@@ -259,7 +276,7 @@ def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
             window = m[row + 4]
             oldest = push_history(m, m[row + 5] + (group >> shift) * window, window, t)
             first = at + ((group >> shift) << shift)
-            raise_range(m, first, 1 << shift, (oldest << CAUSE_BITS) + m[row + 2])
+            raise_some(m, first, shift, (oldest << CAUSE_BITS) + m[row + 2])
 
 
 @njit(cache=True)
@@ -654,12 +671,9 @@ def begin_request(m: Int64s, slot: int) -> None:
         return
     m[SLOT_BEGUN_AT + slot] = 1
     row = m[OPEN_ROW_AT + m[SLOT_BANK_AT + slot]]
-    if row < 0:
-        m[MISSES] += 1
-    elif row == m[SLOT_ROW_AT + slot]:
-        m[HITS] += 1
-    else:
-        m[CONFLICTS] += 1
+    outcome = HITS if row == m[SLOT_ROW_AT + slot] else CONFLICTS
+    outcome = MISSES if row < 0 else outcome
+    m[outcome] += 1
 
 
 @njit(cache=True)
@@ -889,18 +903,17 @@ def pick_priority(m: Int64s, classes: int, t: int, is_falling: bool) -> bool:
 @njit(cache=True)
 def pick_active(m: Int64s, t: int) -> bool:
     """The oldest ready request of the active buffer, if any; bounds the next if none."""
-    best, best_arrival, soon = -1, FOREVER, FOREVER
+    best, best_arrival, soon, num_ready = -1, FOREVER, FOREVER, 0
     for i in range(m[NUM_ACTIVE]):
         slot = m[ACTIVE_AT + i]
         ready = ready_at(m, RD + m[SLOT_WRITE_AT + slot], m[SLOT_BANK_AT + slot])
-        if ready > t:
-            soon = min(soon, ready)
-            continue
-        if best >= 0:
-            soon = t + 1
-        if m[SLOT_ARRIVAL_AT + slot] < best_arrival:
-            best, best_arrival = slot, m[SLOT_ARRIVAL_AT + slot]
-    m[ACTIVE_BOUND] = soon
+        arrival = m[SLOT_ARRIVAL_AT + slot]
+        num_ready += ready <= t
+        soon = min(soon, ready if ready > t else FOREVER)
+        is_better = (ready <= t) & (arrival < best_arrival)
+        best = slot if is_better else best
+        best_arrival = arrival if is_better else best_arrival
+    m[ACTIVE_BOUND] = soon if num_ready < 2 else t + 1
     if best < 0:
         return False
     m[PICK_FROM] = 1
