@@ -238,6 +238,15 @@ class DramChannel:
         self._m[k.NUM_STREAMS] = highest
         if self._m[k.TURN] >= highest:
             self._m[k.TURN] = 0
+        self._m[k.FIRST_END] = min(map(self._end_ck, self._slots.values()), default=k.FOREVER)
+
+    def _end_ck(self, slot: int) -> int:
+        """Tick at which a stream ends; for ever off as long as it is not known."""
+        from bankwidth.devices.dram import kernel as k
+
+        at = k.STREAM_AT + slot * k.STREAM_WORDS
+        words = self._m[at : at + k.STREAM_WORDS]
+        return int(words[k.ST_DONE_AT]) if words[k.ST_DONE] == words[k.ST_TOTAL] else k.FOREVER
 
     # ------------------------------------------------------------------ counters
     def _word(self, name: str) -> int:

@@ -132,8 +132,8 @@ S0 = SETTINGS
     PICK_FROM, PICK_SLOT, PICK_COMMAND, DECODED_BANK, DECODED_ROW, DECODED_COLUMN,
     NUM_DONE, NUM_LOG, NUM_STREAMS, TURN, SENT_AT, SENT_NOW, PAIR_DUE, NOTED_TARGET, ROUNDS,
     ROUND_SEEN, NUM_ENTRIES, LEAD_SENT, ANCHOR_AGE, ANCHOR_TERM, IS_STUCK,
-    REFRESHES_DUE, HOLD_FROM, HOLD_TO, BACKLOG,
-) = range(S0, S0 + 47)  # fmt: skip
+    REFRESHES_DUE, HOLD_FROM, HOLD_TO, BACKLOG, FIRST_END,
+) = range(S0, S0 + 48)  # fmt: skip
 # counters: what a run adds up; nothing of the future depends on them
 N0 = S0 + 48
 (
@@ -478,6 +478,8 @@ def complete(m: Int64s, tag: int, t: int) -> None:
         at = STREAM_AT + tag * STREAM_WORDS
         m[at + ST_DONE] += 1
         m[at + ST_DONE_AT] = max(m[at + ST_DONE_AT], t)
+        if m[at + ST_DONE] == m[at + ST_TOTAL]:
+            m[FIRST_END] = min(m[FIRST_END], m[at + ST_DONE_AT])
         return
     at = DONE_AT + 2 * m[NUM_DONE]
     m[at] = tag
@@ -1467,35 +1469,16 @@ def offer_streams(m: Int64s, clk: int) -> None:
 
 @njit(cache=True)
 def next_stream_offer(m: Int64s, clk: int) -> int:
-    """Next tick at which a stream can send, if the queues stay as they are."""
-    soon = FOREVER
+    """Next tick at which a stream can send, if the queues stay as they are; notes the BACKLOG."""
+    soon, backlog = FOREVER, int(m[SENT_AT] == clk and m[SENT_NOW] > 0)
     for stream in range(m[NUM_STREAMS]):
+        at = STREAM_AT + stream * STREAM_WORDS
         if is_stream_sendable(m, stream):
-            due = m[STREAM_AT + stream * STREAM_WORDS + ST_DUE]
-            soon = min(soon, max(clk + 1, (due + DUE_ONE - 1) // DUE_ONE))
+            soon = min(soon, max(clk + 1, (m[at + ST_DUE] + DUE_ONE - 1) // DUE_ONE))
+        backlog = max(backlog, 2 * m[at + ST_BLOCKED])
+    m[BACKLOG] = backlog
     gap = m[OFFER_GAP]
     return soon if gap == 1 else (soon + gap - 1) // gap * gap
-
-
-@njit(cache=True)
-def backlog(m: Int64s, clk: int) -> int:
-    """What the streams have at `clk` after their offers, see `pass_time`."""
-    for stream in range(m[NUM_STREAMS]):
-        at = STREAM_AT + stream * STREAM_WORDS
-        if m[at + ST_STATE] == ST_RUNNING and m[at + ST_BLOCKED] == 1:
-            return 2
-    return int(m[SENT_AT] == clk and m[SENT_NOW] > 0)
-
-
-@njit(cache=True)
-def first_completion(m: Int64s) -> int:
-    """Tick of the earliest completion of a running stream that is known."""
-    soon = FOREVER
-    for stream in range(m[NUM_STREAMS]):
-        at = STREAM_AT + stream * STREAM_WORDS
-        if m[at + ST_STATE] == ST_RUNNING and m[at + ST_DONE] == m[at + ST_TOTAL]:
-            soon = min(soon, m[at + ST_DONE_AT])
-    return soon
 
 
 # ---------------------------------------------------------------------------- skipping periods
@@ -2009,7 +1992,7 @@ def step_streams(m: Int64s, memo: Int64s, words: int, limit: int) -> int:
         try_skip(m, memo, words, limit)
     clk = m[CLK]
     offer_streams(m, clk)
-    done_at = first_completion(m)
+    done_at = m[FIRST_END]  # of the streams whose last data is on its way
     if done_at <= clk:
         return 1
     stop = min(limit, done_at)
@@ -2018,7 +2001,6 @@ def step_streams(m: Int64s, memo: Int64s, words: int, limit: int) -> int:
     if m[IS_STUCK] == 1:
         return 3
     soon = min(stop, next_tick(m, clk), next_stream_offer(m, clk))
-    m[BACKLOG] = backlog(m, clk)
     pass_time(m, clk, soon)
     tick(m, soon)
     return 0

@@ -247,7 +247,7 @@ def _reset(m: NDArray[np.int64]) -> None:
     m[k.BOUND_AT : k.BOUND_AT + 2 * k.CLASSES] = k.FOREVER
     m[k.FREE_AT : k.FREE_AT + k.SLOTS] = np.arange(k.SLOTS - 1, -1, -1)
     m[k.NUM_FREE] = k.SLOTS
-    m[[k.ACTIVE_BOUND, k.CAP_BOUND]] = k.FOREVER
+    m[[k.ACTIVE_BOUND, k.CAP_BOUND, k.FIRST_END]] = k.FOREVER
     m[[k.OWNER, k.CAS_SLOT, k.PAIR_PSEUDO, k.SENT_AT, k.RISE_EDGE, k.RISE_PSEUDO]] = -1
     m[k.REFRESH_NEXT] = m[k.REFI] if m[k.REFRESH] != k.NO_REFRESH else k.FOREVER
     m[k.HASH] = np.uint64(k.FNV_OFFSET).astype(np.int64)
