@@ -235,7 +235,7 @@ def raise_range(m: Int64s, first: int, count: int, ready: int) -> None:
 
 @njit(cache=True)
 def raise_some(m: Int64s, first: int, shift: int, ready: int) -> None:
-    """Ready clocks of 2^shift neighbours; few of them without a loop, whose end is hard to guess."""
+    """Ready clocks of 2^shift neighbours; a few without a loop, whose end is hard to guess."""
     if shift == 0:
         m[first] = max(m[first], ready)
     elif shift == 1:
