@@ -17,11 +17,14 @@ import time
 BANKWIDTH = [sys.executable, "-m", "bankwidth"]
 MAIN_JOB = ["run", "h200", "llama-2-7b", "--phase", "decode", "--batch", "1",
             "--context", "2048", "--json"]  # fmt: skip
+LARGE_JOB = ["run", "h200", "llama-2-70b", "--phase", "decode", "--batch", "1",
+             "--context", "4096", "--weight-dtype", "int8", "--json"]  # fmt: skip
 # (label, arguments, cold kernel cache, budget in seconds, budget is of CPU)
 CASES = (
     ("--help", ["--help"], False, 0.4, True),
     ("main job, cold cache", MAIN_JOB, True, 60.0, False),
     ("main job, warm cache", MAIN_JOB, False, 10.0, False),
+    ("llama-2-70b, warm cache", LARGE_JOB, False, 5.0, False),
     ("pim-gpt gpt2-xl decode", ["run", "pim-gpt", "gpt2-xl", "--context", "1024", "--json"],
      False, 10.0, False),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import simpy
 
@@ -21,6 +21,9 @@ from bankwidth.devices.dram import (
     energy_pj,
 )
 from bankwidth.spec import DramSpec
+
+if TYPE_CHECKING:
+    from bankwidth.devices.dram.rounds import Rounds
 
 FOREVER_CK = 2**58
 # Consecutive bursts change bank group and pseudo-channel every four, as memory controllers of GPUs
@@ -93,23 +96,32 @@ def sequential(config: DramConfig, first: int, count: int, is_write: bool) -> St
     return Stream(base_burst=base, counts=(min(count, bursts), 1, 1), is_write=is_write)
 
 
+def rounds_of(channel: DramChannel) -> Rounds:
+    """An empty memory of rounds for channels like this one; needs the kernels, as they do."""
+    from bankwidth.devices.dram.rounds import Rounds
+
+    return Rounds(channel)
+
+
 class DramMemory:
     """A memory that advances to its own next completion, and back when a newcomer joins earlier.
 
-    The channel runs ahead of simpy to its first completion. Its state is a handful of arrays, so a
-    snapshot before each run ahead lets a stream that arrives in the meantime join at its own time:
-    the channel returns to the snapshot and is advanced, exactly, to the newcomer's arrival.
+    Once all streams of an instant have arrived, the channel runs ahead of simpy to its first
+    completion, but not beyond the next event: what that brings may join. A snapshot before each run
+    ahead lets a stream that arrives earlier all the same join at its own time: the channel returns
+    to the snapshot and is advanced, exactly, to the newcomer's arrival.
     """
 
     def __init__(self, env: simpy.Environment, name: str, spec: DramSpec, *, skip: bool) -> None:
         self.env = env
         self.name = name
         self.config = config_of(spec)
-        self.channel = DramChannel(self.config, mapper=MAPPER, skip=skip)
+        self.channel = DramChannel(self.config, mapper=MAPPER, skip=False)
         self.channels = spec.channels
         self.peak_bytes_per_ns = spec.channel_peak_bytes_per_ns * spec.channels
         self.read_bytes = 0
         self.write_bytes = 0
+        self._rounds = rounds_of(self.channel) if skip else None
         self._saved = self.channel.snapshot()
         self._waiting: dict[int, tuple[simpy.Event, int, int]] = {}
         self._done: list[int] = []  # streams that end where the channel has run ahead to
@@ -127,7 +139,8 @@ class DramMemory:
         stream = self.channel.add(sequential(self.config, address // stripe, bursts, is_write))
         event = self.env.event()
         self._waiting[stream] = (event, int(self.env.now), self.channel.refresh_blocked_ck)
-        self._run_ahead()
+        self._run += 1
+        self._at(int(self.env.now), self._completion(self._run))  # others may arrive right now
         return event
 
     def finish(self) -> None:
@@ -155,19 +168,16 @@ class DramMemory:
 
     def busy_ps(self) -> int:
         """Time with at least one request inside."""
-        return self.channel.busy_ck * self.config.tick_ps
-
-    def _now_ck(self) -> int:
-        return -(-int(self.env.now) // self.config.tick_ps)
+        return self.config.time_ps(self.channel.busy_ck)
 
     def _catch_up(self) -> None:
-        now_ck = self._now_ck()
+        now_ck = self.config.ticks_covering(int(self.env.now))
         if self.channel.now_ck > now_ck:
             self.channel.restore(self._saved)
             self._done = []
         self._finish()
         while self.channel.now_ck < now_ck:
-            self._done = self.channel.advance(now_ck)
+            self._done = self._advance(now_ck)
             self._finish()
 
     def _run_ahead(self) -> None:
@@ -175,9 +185,22 @@ class DramMemory:
         if not self._waiting:
             return
         self._saved = self.channel.snapshot()
-        self._done = self.channel.advance(FOREVER_CK)
-        end_ps = max(self.channel.now_ck * self.config.tick_ps, int(self.env.now))
+        self._done = self._advance(self._next_event_ck())
+        end_ps = max(self.config.time_ps(self.channel.now_ck), int(self.env.now))
         self._at(end_ps, self._completion(self._run))
+
+    def _next_event_ck(self) -> int:
+        """The next tick at which anything else happens; never, if that is unknown."""
+        next_ps = self.env.peek()
+        if next_ps == float("inf"):
+            return FOREVER_CK
+        next_ck = self.config.ticks_covering(int(next_ps))
+        return next_ck if next_ck > self.channel.now_ck else FOREVER_CK
+
+    def _advance(self, until_ck: int) -> list[int]:
+        if self._rounds is None:
+            return self.channel.advance(until_ck)
+        return self._rounds.advance(self.channel, until_ck)
 
     def _completion(self, run: int) -> Callable[[simpy.Event], None]:
         def fire(_: simpy.Event) -> None:
@@ -191,7 +214,7 @@ class DramMemory:
         done, self._done = self._done, []
         for stream in done:
             event, start_ps, blocked_before = self._waiting.pop(stream)
-            blocked = (self.channel.refresh_blocked_ck - blocked_before) * self.config.tick_ps
+            blocked = self.config.time_ps(self.channel.refresh_blocked_ck - blocked_before)
             event.succeed(Served(start_ps, int(self.env.now), blocked))
 
     def _at(self, time_ps: int, callback: Callable[[simpy.Event], None]) -> None:

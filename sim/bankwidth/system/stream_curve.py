@@ -15,7 +15,14 @@ import simpy
 
 from bankwidth.devices.dram import DramChannel, config_of, energy_pj
 from bankwidth.spec import DramSpec
-from bankwidth.system.memory import FOREVER_CK, MAPPER, Served, command_energies, sequential
+from bankwidth.system.memory import (
+    FOREVER_CK,
+    MAPPER,
+    Served,
+    command_energies,
+    rounds_of,
+    sequential,
+)
 
 GRID_PER_OCTAVE = 4
 LARGEST_BURSTS = 2**17
@@ -30,10 +37,11 @@ class StreamCurve:
         self._ticks: list[float] = []
         self._refresh: list[float] = []
         self._counts: list[dict[str, int]] = []
+        rounds = rounds_of(DramChannel(config, mapper=MAPPER, skip=False))
         for length in self._lengths:
-            channel = DramChannel(config, mapper=MAPPER)
+            channel = DramChannel(config, mapper=MAPPER, skip=False)
             channel.add(sequential(config, 0, length, is_write))
-            channel.advance(FOREVER_CK)
+            rounds.advance(channel, FOREVER_CK)
             self._ticks.append(channel.now_ck)
             self._refresh.append(channel.refresh_blocked_ck)
             self._counts.append(channel.counts)

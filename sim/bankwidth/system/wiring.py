@@ -1,12 +1,12 @@
-"""Description to components: a networkx graph of engines and memories, links on its edges."""
+"""Description to components: a graph of engines and memories, links on its edges."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import simpy
 
 from bankwidth.errors import MappingError
@@ -17,6 +17,9 @@ from bankwidth.system.memory import DramMemory, Memory
 from bankwidth.system.pim_memory import PimMemory
 from bankwidth.system.stream_curve import CurveMemory
 from bankwidth.units import ns_to_ps
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class Wired:
 
 def graph_of(machine: MachineSpec) -> nx.Graph:
     """Engines and memories as nodes, links as edges. A PIM engine touches its memory directly."""
+    import networkx as nx
+
     graph = nx.Graph()
     graph.add_nodes_from([*machine.engines, *machine.memories])
     graph.add_edges_from((*link.ends, {"link": link.name}) for link in machine.links)
@@ -58,13 +63,12 @@ def wire(machine: MachineSpec, *, skip: bool = True, curves: bool = False) -> Wi
             memories[name] = CurveMemory(env, name, spec)
         else:
             memories[name] = DramMemory(env, name, spec, skip=skip)
-    graph = graph_of(machine)
     engines = {
         name: Engine(
             env,
             name,
             memories,
-            _routes(machine, graph, name, links),
+            _routes(machine, name, links),
             shortest_ps=ns_to_ps(spec.kernel_min_ns) if isinstance(spec, GpuSpec) else 0,
         )
         for name, spec in machine.engines.items()
@@ -72,17 +76,31 @@ def wire(machine: MachineSpec, *, skip: bool = True, curves: bool = False) -> Wi
     return Wired(env=env, machine=machine, engines=engines, memories=memories, links=links)
 
 
-def _routes(
-    machine: MachineSpec, graph: nx.Graph, engine: str, links: Mapping[str, Link]
-) -> dict[str, Link]:
+def _routes(machine: MachineSpec, engine: str, links: Mapping[str, Link]) -> dict[str, Link]:
     """The link on the shortest path to each memory; none where the engine sits in the memory."""
     routes = {}
     for memory in set(machine.mapping.place.values()):
-        if not nx.has_path(graph, engine, memory):
-            raise MappingError(f"{machine.name}: no link leads from {engine!r} to {memory!r}")
-        path = nx.shortest_path(graph, engine, memory)
-        names = [graph.edges[edge]["link"] for edge in pairwise(path)]
-        used = [links[name] for name in names if name is not None]
-        if used:
-            routes[memory] = used[-1]
+        names = _links_between(machine, engine, memory)
+        if names:
+            routes[memory] = links[names[-1]]
     return routes
+
+
+def _links_between(machine: MachineSpec, engine: str, memory: str) -> list[str]:
+    """Names of the links on the shortest path. Neighbours need no graph, and none is imported."""
+    spec = machine.engines[engine]
+    if isinstance(spec, PimSpec) and spec.memory == memory:
+        return []
+    direct = [link.name for link in machine.links if {engine, memory} == {*link.ends}]
+    return direct or _links_on_path(machine, engine, memory)
+
+
+def _links_on_path(machine: MachineSpec, engine: str, memory: str) -> list[str]:
+    import networkx as nx
+
+    graph = graph_of(machine)
+    if not nx.has_path(graph, engine, memory):
+        raise MappingError(f"{machine.name}: no link leads from {engine!r} to {memory!r}")
+    path = nx.shortest_path(graph, engine, memory)
+    names = [graph.edges[edge]["link"] for edge in pairwise(path)]
+    return [name for name in names if name is not None]

@@ -485,7 +485,7 @@ def test_columns_come_in_any_order(tmp_path: Path, golden_config: Load) -> None:
         (HEADER + "1,ATC,0,0,1,2,7,0,0,0\n", "csv:2: ATC .*is no command.*did you mean 'ACT'"),
         (HEADER + "1,ACT,0,0,1,4,7,0,0,0\n", "csv:2: ACT .*must have a Bank of 0 to 3"),
         (b"\x1f\x8b broken", "commands.csv: damaged or truncated gzip file"),
-        (gzip.compress(HEADER.encode(), mtime=0)[:-9], "commands.csv: damaged or truncated gzip file"),
+        (gzip.compress(HEADER.encode(), mtime=0)[:-9], "commands.csv: damaged or truncated gzip"),
         (b"clk\xff\n", r"commands.csv: not text \(UTF-8\)"),
     ],
 )

@@ -25,7 +25,7 @@ class DramConfig:
     name: str
     standard: str
     controller: Controller
-    tick_ps: int
+    tck_ps: int
     ticks_per_ck: int
     levels: tuple[Level, ...]
     level_counts: tuple[int, ...]  # channel to bank
@@ -42,6 +42,19 @@ class DramConfig:
     peak_bytes_per_ns: float
     capacity_bytes: int
     energies: CommandEnergies
+
+    @property
+    def tick_ps(self) -> float:
+        """Length of a tick; a half is possible, so use `time_ps` where times add up."""
+        return self.tck_ps / self.ticks_per_ck
+
+    def time_ps(self, ticks: int) -> int:
+        """Whole picoseconds that have passed at a tick."""
+        return ticks * self.tck_ps // self.ticks_per_ck
+
+    def ticks_covering(self, time_ps: int) -> int:
+        """First tick at or after a time; that of `time_ps(t)` is `t`."""
+        return -(-time_ps * self.ticks_per_ck // self.tck_ps)
 
     @property
     def num_banks(self) -> int:
@@ -76,7 +89,7 @@ def config_of(spec: DramSpec) -> DramConfig:
         name=spec.name,
         standard=standard.name,
         controller=standard.controller,
-        tick_ps=timing.tck_ps // per_ck,
+        tck_ps=timing.tck_ps,
         ticks_per_ck=per_ck,
         levels=standard.levels,
         level_counts=tuple(level_count(organisation, level) for level in standard.levels),
