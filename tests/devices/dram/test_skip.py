@@ -156,3 +156,17 @@ def test_time_hardly_depends_on_the_length(golden_config: Load) -> None:
         channel.advance(FAR)
         simulated.append(count - channel.skipped_requests)
     assert simulated[1] < 1.5 * simulated[0]
+
+
+def test_a_state_looked_at_twice_in_a_tick_is_no_period(golden_config: Load) -> None:
+    options: dict[str, Any] = {
+        "refresh": "NoRefresh", "mapper": "ChRaBaRoCo", "row_policy": "ClosedCAP",
+        "rate": 2, "gap": 20,
+    }  # fmt: skip
+    arrivals = [
+        (100, Stream(16777252, (100, 300, 1), (1, 256, 0))),
+        (30_000, Stream(0, (60_000, 1, 1), interval_ck=3.5)),
+    ]
+    channels = [DramChannel(golden_config("DDR4"), skip=skip, **options) for skip in (True, False)]
+    quick, slow = (serve(channel, arrivals, 40_000) for channel in channels)
+    assert quick == slow

@@ -1794,6 +1794,8 @@ def can_move(m: Int64s, old: Int64s, periods: int) -> bool:
 @njit(cache=True)
 def periods_that_fit(m: Int64s, old: Int64s, limit: int) -> int:
     """Whole periods until `limit`, and before any stream ends or turns into its next dimension."""
+    if m[CLK] == old[ENTRY_CLK]:
+        return 0  # looked at twice: it was interrupted at this tick
     periods = (limit - m[CLK]) // (m[CLK] - old[ENTRY_CLK])
     for stream in range(m[NUM_STREAMS]):
         at = STREAM_AT + stream * STREAM_WORDS
