@@ -19,11 +19,12 @@ tick at which anything can. What makes that exact and cheap:
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from typing import overload as either
 
 import numpy as np
 from numba import njit, types
+from numba.core.types import unliteral
 from numba.extending import intrinsic, overload
 
 
@@ -35,6 +36,24 @@ class Int64s(Protocol):
     @either
     def __getitem__(self, at: slice) -> Int64s: ...
     def __setitem__(self, at: int, value: int) -> None: ...
+
+
+F = TypeVar("F")
+
+
+def kernel(function: F) -> F:
+    """A compiled function. It is compiled once for all values of its arguments.
+
+    Numba would compile it anew for each constant that it is called with: twice the time to compile
+    and, the code being larger, a tenth slower.
+    """
+    compiled: Any = njit(cache=True)(function)
+    if compiled is function:  # compilation is switched off
+        return function
+    template_of = compiled.get_call_template
+    compiled.get_call_template = lambda args, kws: template_of(tuple(map(unliteral, args)), kws)
+    result: F = compiled
+    return result
 
 
 # ---------------------------------------------------------------------------- plain pointers
@@ -209,7 +228,7 @@ DUE_ONE = 65536  # one tick in the fixed-point clock of arrivals
 
 
 # ---------------------------------------------------------------------------- ready clocks
-@njit(cache=True)
+@kernel
 def ready_at(m: Int64s, command: int, bank: int) -> int:
     """First tick at which `command` to `bank` satisfies every rule."""
     own = m[READY_BANK_AT + command * BANKS + bank]
@@ -217,7 +236,7 @@ def ready_at(m: Int64s, command: int, bank: int) -> int:
     return max(own, above) >> CAUSE_BITS
 
 
-@njit(cache=True)
+@kernel
 def push_history(m: Int64s, at: int, window: int, t: int) -> int:
     """Adds an issue, and returns the `window`-th most recent one, this one included."""
     for i in range(window - 1, 0, -1):
@@ -226,14 +245,14 @@ def push_history(m: Int64s, at: int, window: int, t: int) -> int:
     return m[at + window - 1]
 
 
-@njit(cache=True)
+@kernel
 def raise_range(m: Int64s, first: int, count: int, ready: int) -> None:
     """Ready clocks of neighbours: no earlier than `ready`."""
     for i in range(first, first + count):
         m[i] = max(m[i], ready)
 
 
-@njit(cache=True)
+@kernel
 def raise_some(m: Int64s, first: int, shift: int, ready: int) -> None:
     """Ready clocks of 2^shift neighbours; a few without a loop, whose end is hard to guess."""
     if shift == 0:
@@ -250,7 +269,7 @@ def raise_some(m: Int64s, first: int, shift: int, ready: int) -> None:
         raise_range(m, first, 1 << shift, ready)
 
 
-@njit(cache=True)
+@kernel
 def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
     """Raises what a command to one bank makes wait."""
     group = bank >> m[GROUP_SHIFT]
@@ -279,7 +298,7 @@ def note_issue(m: Int64s, command: int, bank: int, t: int) -> None:
             raise_some(m, first, shift, (oldest << CAUSE_BITS) + m[row + 2])
 
 
-@njit(cache=True)
+@kernel
 def note_issue_all(m: Int64s, command: int, scope: int, t: int) -> None:
     """Raises what a command to all banks of a scope makes wait (such commands have no windows)."""
     for i in range(m[ROW_START_AT + command], m[ROW_START_AT + command + 1]):
@@ -299,7 +318,7 @@ def note_issue_all(m: Int64s, command: int, scope: int, t: int) -> None:
 
 
 # ---------------------------------------------------------------------------- candidates of a queue
-@njit(cache=True)
+@kernel
 def class_command(queue: int, kind: int) -> int:
     """The command that candidates of a class wait for."""
     if kind == COLUMN:
@@ -307,7 +326,7 @@ def class_command(queue: int, kind: int) -> int:
     return ACT if kind == ACTIVATE else PREPB
 
 
-@njit(cache=True)
+@kernel
 def set_candidate(m: Int64s, queue: int, kind: int, bank: int, slot: int) -> None:
     """Makes `slot` (or none, -1) the candidate of a bank in one class."""
     table = (queue * CLASSES + kind) * BANKS
@@ -332,7 +351,7 @@ def set_candidate(m: Int64s, queue: int, kind: int, bank: int, slot: int) -> Non
     m[bound] = min(m[bound], ready_at(m, class_command(queue, kind), bank))
 
 
-@njit(cache=True)
+@kernel
 def set_precharge(m: Int64s, queue: int, bank: int) -> None:
     """The oldest conflict may close the bank, unless an activated request still needs the row."""
     slot = m[CONFLICT_AT + queue * BANKS + bank]
@@ -345,7 +364,7 @@ def set_precharge(m: Int64s, queue: int, bank: int) -> None:
     set_candidate(m, queue, PRECHARGE, bank, slot)
 
 
-@njit(cache=True)
+@kernel
 def sort_bank(m: Int64s, queue: int, bank: int) -> None:
     """Finds a bank's candidates anew after its row was opened or closed."""
     place = queue * BANKS + bank
@@ -370,7 +389,7 @@ def sort_bank(m: Int64s, queue: int, bank: int) -> None:
     set_precharge(m, queue, bank)
 
 
-@njit(cache=True)
+@kernel
 def enqueue(m: Int64s, queue: int, address: int, tag: int, clk: int) -> None:
     """Puts the request whose address was just decoded into a queue."""
     m[NUM_FREE] -= 1
@@ -415,7 +434,7 @@ def enqueue(m: Int64s, queue: int, address: int, tag: int, clk: int) -> None:
         set_precharge(m, queue, bank)
 
 
-@njit(cache=True)
+@kernel
 def unlink(m: Int64s, slot: int) -> None:
     """Takes a request out of its queue; its bank's hit moves on to the next of the open row."""
     queue, bank = m[SLOT_WRITE_AT + slot], m[SLOT_BANK_AT + slot]
@@ -443,7 +462,7 @@ def unlink(m: Int64s, slot: int) -> None:
 
 
 # ---------------------------------------------------------------------------- addresses
-@njit(cache=True)
+@kernel
 def decode(m: Int64s, address: int) -> None:
     """Byte address to bank number, row and column (in bursts)."""
     a = address >> m[OFFSET_BITS]
@@ -460,7 +479,7 @@ def decode(m: Int64s, address: int) -> None:
     m[DECODED_ROW] = row ^ ((column >> m[ROW_XOR_SHIFT]) & m[ROW_XOR_MASK])
 
 
-@njit(cache=True)
+@kernel
 def is_write_queued(m: Int64s, address: int) -> bool:
     """Whether the write queue holds a write to exactly the decoded address."""
     slot = m[HEAD_AT + BANKS + m[DECODED_BANK]]
@@ -471,7 +490,7 @@ def is_write_queued(m: Int64s, address: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel
 def complete(m: Int64s, tag: int, t: int) -> None:
     """Notes that a request is done at tick `t`, which may lie ahead."""
     if m[NUM_STREAMS] >= 0:
@@ -487,7 +506,7 @@ def complete(m: Int64s, tag: int, t: int) -> None:
     m[NUM_DONE] += 1
 
 
-@njit(cache=True)
+@kernel
 def finish_read(m: Int64s, tag: int, depart: int) -> None:
     """Data returns in the order of the commands: not before that of an older read."""
     done = max(depart, m[LAST_READ_DONE])
@@ -495,7 +514,7 @@ def finish_read(m: Int64s, tag: int, depart: int) -> None:
     complete(m, tag, done)
 
 
-@njit(cache=True)
+@kernel
 def send(m: Int64s, address: int, is_write: int, tag: int, clk: int) -> bool:
     """Offers a request; False when its queue is full."""
     has_room = m[QUEUE_LEN_AT + is_write] < m[READ_SLOTS + is_write]
@@ -520,7 +539,7 @@ def send(m: Int64s, address: int, is_write: int, tag: int, clk: int) -> bool:
 
 
 # ---------------------------------------------------------------------------- log and hash
-@njit(cache=True)
+@kernel
 def vector_word(m: Int64s, level: int, bank: int, depth: int) -> int:
     """Index at one level of a bank number; -1 below `depth` levels."""
     if level == 0:
@@ -531,13 +550,13 @@ def vector_word(m: Int64s, level: int, bank: int, depth: int) -> int:
     return (bank >> m[at + 2]) & m[at + 1]
 
 
-@njit(cache=True)
+@kernel
 def mix(hashed: np.uint64, word: int) -> np.uint64:
     """One step of the FNV-1a hash, over words."""
     return (hashed ^ np.uint64(word)) * FNV_PRIME
 
 
-@njit(cache=True)
+@kernel
 def note_command(
     m: Int64s, command: int, bank: int, row: int, column: int, depth: int, slot: int, t: int
 ) -> None:
@@ -565,13 +584,13 @@ def note_command(
 
 
 # ---------------------------------------------------------------------------- idle data buses
-@njit(cache=True)
+@kernel
 def seen(m: Int64s, start: int, end: int) -> int:
     """Ticks of an interval inside the window; a burst's own count as those before its command."""
     return max(0, min(end - m[BURST], m[SEEN_TO]) - max(start - m[BURST], m[SEEN_FROM]))
 
 
-@njit(cache=True)
+@kernel
 def lose(m: Int64s, cause: int, start: int, end: int) -> None:
     """Puts an interval down to a cause."""
     m[LOST_AT + cause] += end - start
@@ -579,7 +598,7 @@ def lose(m: Int64s, cause: int, start: int, end: int) -> None:
         m[SEEN_LOST_AT + cause] += seen(m, start, end)
 
 
-@njit(cache=True)
+@kernel
 def move_loss(m: Int64s, old: int, cause: int, start: int, end: int) -> None:
     """Puts an interval down to another cause."""
     m[LOST_AT + cause] += end - start
@@ -590,7 +609,7 @@ def move_loss(m: Int64s, old: int, cause: int, start: int, end: int) -> None:
         m[SEEN_LOST_AT + old] -= inside
 
 
-@njit(cache=True)
+@kernel
 def note_activate(m: Int64s, bank: int) -> None:
     """Notes what an activate about to be issued waited for, beyond its own bank's row cycle."""
     own = m[READY_BANK_AT + ACT * BANKS + bank]
@@ -601,7 +620,7 @@ def note_activate(m: Int64s, bank: int) -> None:
     m[ACT_FROM_AT + bank] = own >> CAUSE_BITS if above > own else LONG_AGO
 
 
-@njit(cache=True)
+@kernel
 def explain_gap(m: Int64s, slot: int, command: int, free: int, t: int) -> None:
     """Puts the ticks [free, t) in which a data bus was idle down to what it waited for.
 
@@ -629,7 +648,7 @@ def explain_gap(m: Int64s, slot: int, command: int, free: int, t: int) -> None:
     move_loss(m, cause, m[ACT_CAUSE_AT + bank], wait_from, wait_to)
 
 
-@njit(cache=True)
+@kernel
 def note_burst(m: Int64s, slot: int, command: int, t: int) -> None:
     """Counts the burst of a column command about to be issued, and the idle time before it."""
     bus = m[SLOT_BANK_AT + slot] >> m[PSEUDO_SHIFT]
@@ -645,7 +664,7 @@ def note_burst(m: Int64s, slot: int, command: int, t: int) -> None:
 
 
 # ---------------------------------------------------------------------------- issuing
-@njit(cache=True)
+@kernel
 def set_row(m: Int64s, bank: int, row: int) -> None:
     """Opens, half-opens or closes a bank."""
     was_closed = m[OPEN_ROW_AT + bank] == CLOSED
@@ -658,7 +677,7 @@ def set_row(m: Int64s, bank: int, row: int) -> None:
     sort_bank(m, WRITE, bank)
 
 
-@njit(cache=True)
+@kernel
 def count_column(m: Int64s, bank: int) -> None:
     """Row policy: column commands since the bank was opened."""
     m[CAP_COUNT_AT + bank] += 1
@@ -666,7 +685,7 @@ def count_column(m: Int64s, bank: int) -> None:
         m[CAP_BOUND] = min(m[CAP_BOUND], ready_at(m, PREPB, bank))
 
 
-@njit(cache=True)
+@kernel
 def begin_request(m: Int64s, slot: int) -> None:
     """Counts hit, miss or conflict at the first command of a request."""
     if m[SLOT_BEGUN_AT + slot] == 1:
@@ -678,7 +697,7 @@ def begin_request(m: Int64s, slot: int) -> None:
     m[outcome] += 1
 
 
-@njit(cache=True)
+@kernel
 def leave_active(m: Int64s, slot: int) -> None:
     """Takes a request out of the active buffer."""
     last = m[NUM_ACTIVE] - 1
@@ -690,14 +709,14 @@ def leave_active(m: Int64s, slot: int) -> None:
     m[NUM_ACTIVE] = last
 
 
-@njit(cache=True)
+@kernel
 def count_active(m: Int64s, bank: int, change: int) -> None:
     """Requests of a bank in the active buffer: while there are, nothing may close it."""
     m[NUM_ACTIVE_AT + bank] += change
     m[SCOPE_ACTIVE_AT + (bank >> m[SCOPE_BANK_SHIFT])] += change
 
 
-@njit(cache=True)
+@kernel
 def enter_active(m: Int64s, slot: int) -> None:
     """Puts a request whose row was just opened into the active buffer."""
     m[ACTIVE_AT + m[NUM_ACTIVE]] = slot
@@ -708,7 +727,7 @@ def enter_active(m: Int64s, slot: int) -> None:
     m[ACTIVE_BOUND] = min(m[ACTIVE_BOUND], ready)
 
 
-@njit(cache=True)
+@kernel
 def retire(m: Int64s, slot: int, is_active: bool, t: int) -> None:
     """The column command of a request was issued at `t`."""
     bank = m[SLOT_BANK_AT + slot]
@@ -728,7 +747,7 @@ def retire(m: Int64s, slot: int, is_active: bool, t: int) -> None:
         complete(m, m[SLOT_TAG_AT + slot], t)
 
 
-@njit(cache=True)
+@kernel
 def issue_column(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> None:
     """Issues the read or write of a request, upgraded to auto-precharge by the caller or not."""
     bank, queue = m[SLOT_BANK_AT + slot], m[SLOT_WRITE_AT + slot]
@@ -752,7 +771,7 @@ def issue_column(m: Int64s, slot: int, command: int, is_active: bool, t: int) ->
             set_precharge(m, queue, bank)
 
 
-@njit(cache=True)
+@kernel
 def issue_row(m: Int64s, slot: int, command: int, t: int) -> None:
     """Issues the activate or precharge that a queued request needs first."""
     bank, row = m[SLOT_BANK_AT + slot], m[SLOT_ROW_AT + slot]
@@ -773,7 +792,7 @@ def issue_row(m: Int64s, slot: int, command: int, t: int) -> None:
     open_bank(m, slot)
 
 
-@njit(cache=True)
+@kernel
 def open_bank(m: Int64s, slot: int) -> None:
     """The row of a request is open now: it waits for its column command in the active buffer."""
     bank = m[SLOT_BANK_AT + slot]
@@ -782,7 +801,7 @@ def open_bank(m: Int64s, slot: int) -> None:
     set_row(m, bank, m[SLOT_ROW_AT + slot])
 
 
-@njit(cache=True)
+@kernel
 def upgraded(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> int:
     """The column command, with auto-precharge when the cap is reached and it is legal.
 
@@ -797,7 +816,7 @@ def upgraded(m: Int64s, slot: int, command: int, is_active: bool, t: int) -> int
     return command
 
 
-@njit(cache=True)
+@kernel
 def issue_priority(m: Int64s, command: int, t: int) -> None:
     """Issues the head of the priority queue, or what it needs first."""
     target, wanted = m[PRIORITY_TARGET_AT], m[PRIORITY_COMMAND_AT]
@@ -827,7 +846,7 @@ def issue_priority(m: Int64s, command: int, t: int) -> None:
 
 
 # ---------------------------------------------------------------------------- choosing
-@njit(cache=True)
+@kernel
 def push_refresh(m: Int64s, command: int, target: int, t: int) -> None:
     """Appends a refresh to the priority queue."""
     if m[REFRESHES_DUE] == 0:
@@ -836,7 +855,7 @@ def push_refresh(m: Int64s, command: int, target: int, t: int) -> None:
     push_priority(m, command, target)
 
 
-@njit(cache=True)
+@kernel
 def push_priority(m: Int64s, command: int, target: int) -> None:
     """Appends to the priority queue. Full: the channel is stuck, and says so."""
     if m[NUM_PRIORITY] == PRIORITY_SLOTS:
@@ -847,7 +866,7 @@ def push_priority(m: Int64s, command: int, target: int) -> None:
     m[NUM_PRIORITY] += 1
 
 
-@njit(cache=True)
+@kernel
 def priority_command(m: Int64s) -> int:
     """What the head of the priority queue needs next; -1 while activated requests forbid it."""
     wanted, target = m[PRIORITY_COMMAND_AT], m[PRIORITY_TARGET_AT]
@@ -860,7 +879,7 @@ def priority_command(m: Int64s) -> int:
     return -1 if m[NUM_ACTIVE_AT + target] > 0 else PREPB
 
 
-@njit(cache=True)
+@kernel
 def priority_ready_at(m: Int64s, command: int) -> int:
     """First tick at which the head's command satisfies every rule."""
     target = m[PRIORITY_TARGET_AT]
@@ -871,7 +890,7 @@ def priority_ready_at(m: Int64s, command: int) -> int:
     return ready_at(m, command, target)
 
 
-@njit(cache=True)
+@kernel
 def is_paired(m: Int64s, command: int, bank: int, t: int) -> bool:
     """Whether a precharge on a falling edge collides with the row command of the rising one."""
     if t != m[RISE_EDGE] or bank >> m[PSEUDO_SHIFT] != m[RISE_PSEUDO]:
@@ -879,7 +898,7 @@ def is_paired(m: Int64s, command: int, bank: int, t: int) -> bool:
     return m[RISE_BANK] < 0 or command == PREAB or bank == m[RISE_BANK]
 
 
-@njit(cache=True)
+@kernel
 def pick_priority(m: Int64s, classes: int, t: int, is_falling: bool) -> bool:
     """Whether the head of the priority queue can go now; leaves its command in PICK_COMMAND."""
     command = priority_command(m)
@@ -902,7 +921,7 @@ def pick_priority(m: Int64s, classes: int, t: int, is_falling: bool) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel
 def pick_active(m: Int64s, t: int) -> bool:
     """The oldest ready request of the active buffer, if any; bounds the next if none."""
     best, best_arrival, soon, num_ready = -1, FOREVER, FOREVER, 0
@@ -924,7 +943,7 @@ def pick_active(m: Int64s, t: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel
 def first_ready(m: Int64s, queue: int, kind: int) -> int:
     """First tick at which a candidate of a class is ready."""
     table = (queue * CLASSES + kind) * BANKS
@@ -938,7 +957,7 @@ def first_ready(m: Int64s, queue: int, kind: int) -> int:
     return soon
 
 
-@njit(cache=True)
+@kernel
 def pick_class(m: Int64s, queue: int, kind: int, t: int, key: int, is_falling: bool) -> int:
     """Bank of the oldest ready candidate older than `key`, or -1; bounds the next if none is."""
     table = (queue * CLASSES + kind) * BANKS
@@ -960,7 +979,7 @@ def pick_class(m: Int64s, queue: int, kind: int, t: int, key: int, is_falling: b
     return best
 
 
-@njit(cache=True)
+@kernel
 def pick_queue(m: Int64s, queue: int, classes: int, t: int, is_falling: bool) -> bool:
     """The oldest ready candidate of a queue in the allowed classes; tightens their bounds."""
     best, best_kind, key = -1, -1, FOREVER
@@ -979,7 +998,7 @@ def pick_queue(m: Int64s, queue: int, classes: int, t: int, is_falling: bool) ->
     return True
 
 
-@njit(cache=True)
+@kernel
 def bound_of(m: Int64s, queue: int, kind: int, t: int) -> int:
     """A tick after `t` before which no candidate of a class is ready; exact if it was past."""
     at = BOUND_AT + queue * CLASSES + kind
@@ -988,7 +1007,7 @@ def bound_of(m: Int64s, queue: int, kind: int, t: int) -> int:
     return max(m[at], t + 1)
 
 
-@njit(cache=True)
+@kernel
 def write_mode(m: Int64s) -> int:
     """The queue that is served next: 1 while writes are drained."""
     reads, writes = m[QUEUE_LEN_AT], m[QUEUE_LEN_AT + 1]
@@ -997,7 +1016,7 @@ def write_mode(m: Int64s) -> int:
     return 0 if writes <= m[LOW] and reads > 0 else 1
 
 
-@njit(cache=True)
+@kernel
 def pick(m: Int64s, uses_active: bool, classes: int, t: int, is_falling: bool) -> bool:
     """Chooses what to issue: active buffer, then priority queue, then the queue of the mode."""
     if uses_active and m[NUM_ACTIVE] > 0 and m[ACTIVE_BOUND] <= t:
@@ -1009,7 +1028,7 @@ def pick(m: Int64s, uses_active: bool, classes: int, t: int, is_falling: bool) -
     return pick_queue(m, m[WRITE_MODE], classes, t, is_falling)
 
 
-@njit(cache=True)
+@kernel
 def issue_picked(m: Int64s, t: int) -> None:
     """Issues what `pick` chose."""
     command = m[PICK_COMMAND]
@@ -1024,7 +1043,7 @@ def issue_picked(m: Int64s, t: int) -> None:
 
 
 # ---------------------------------------------------------------------------- one tick
-@njit(cache=True)
+@kernel
 def refresh_pairs(m: Int64s, t: int) -> None:
     """The same bank of every pseudo-channel, one of them per tick, every REFI ticks."""
     sets = m[NUM_SETS]
@@ -1059,7 +1078,7 @@ def refresh_pairs(m: Int64s, t: int) -> None:
             m[ROUNDS] += int(m[REFRESH_SET] == 0)
 
 
-@njit(cache=True)
+@kernel
 def refresh(m: Int64s, t: int) -> None:
     """Puts due refreshes into the priority queue."""
     if m[REFRESH] == PER_BANK_PAIRS:
@@ -1076,7 +1095,7 @@ def refresh(m: Int64s, t: int) -> None:
     m[REFRESH_NEXT] += m[REFI]
 
 
-@njit(cache=True)
+@kernel
 def close_capped(m: Int64s, t: int) -> None:
     """Row policy: a precharge for every bank that reached the cap and may be closed now."""
     bound = FOREVER
@@ -1092,7 +1111,7 @@ def close_capped(m: Int64s, t: int) -> None:
     m[CAP_BOUND] = bound
 
 
-@njit(cache=True)
+@kernel
 def note_rising(m: Int64s, t: int) -> None:
     """Remembers the row command of a rising edge: it restricts a later falling one."""
     command = m[PICK_COMMAND]
@@ -1108,7 +1127,7 @@ def note_rising(m: Int64s, t: int) -> None:
     m[RISE_EDGE] = t + (3 if command == ACT else 1)
 
 
-@njit(cache=True)
+@kernel
 def tick_two_buses(m: Int64s, t: int) -> None:
     """Column slot, then row slot; at half clocks, falling edges have precharges only."""
     row_classes = (1 << ACTIVATE) | (1 << PRECHARGE)
@@ -1126,7 +1145,7 @@ def tick_two_buses(m: Int64s, t: int) -> None:
             note_rising(m, t)
 
 
-@njit(cache=True)
+@kernel
 def second_activate(m: Int64s, t: int) -> None:
     """Completes the half-done activate."""
     slot = m[OWNER]
@@ -1137,7 +1156,7 @@ def second_activate(m: Int64s, t: int) -> None:
     open_bank(m, slot)
 
 
-@njit(cache=True)
+@kernel
 def keep_awake(m: Int64s, command: int, t: int) -> None:
     """The data clock runs on after a column command."""
     is_read = command == RD or command == RDA
@@ -1145,7 +1164,7 @@ def keep_awake(m: Int64s, command: int, t: int) -> None:
     m[WCK_UNTIL] = max(m[WCK_UNTIL], until)
 
 
-@njit(cache=True)
+@kernel
 def owed_column(m: Int64s, t: int) -> None:
     """The column command that a data clock synchronisation was issued for."""
     slot = m[CAS_SLOT]
@@ -1156,7 +1175,7 @@ def owed_column(m: Int64s, t: int) -> None:
         m[CAS_SLOT] = -1
 
 
-@njit(cache=True)
+@kernel
 def synchronise(m: Int64s, t: int) -> None:
     """The picked column command needs the data clock first."""
     m[ACTIVE_BOUND] = t + 1  # it stays where it is
@@ -1175,7 +1194,7 @@ def synchronise(m: Int64s, t: int) -> None:
         m[CAS_FROM] = m[PICK_FROM]
 
 
-@njit(cache=True)
+@kernel
 def tick_split_activate(m: Int64s, t: int) -> None:
     """Urgent second activates first, then an owed column command, then the normal order."""
     if m[CAS_SLOT] >= 0:
@@ -1201,7 +1220,7 @@ def tick_split_activate(m: Int64s, t: int) -> None:
     issue_picked(m, t)
 
 
-@njit(cache=True)
+@kernel
 def tick(m: Int64s, t: int) -> None:
     """Everything that happens at tick `t`."""
     if m[REFRESH_NEXT] <= t:
@@ -1218,7 +1237,7 @@ def tick(m: Int64s, t: int) -> None:
         tick_two_buses(m, t)
 
 
-@njit(cache=True)
+@kernel
 def next_tick(m: Int64s, t: int) -> int:
     """A tick after `t` before which nothing is issued if nothing is sent (a lower bound)."""
     if m[OWNER] >= 0 or m[CAS_SLOT] >= 0:
@@ -1242,7 +1261,7 @@ def next_tick(m: Int64s, t: int) -> int:
     return max(t + 1, min(soon, aligned))
 
 
-@njit(cache=True)
+@kernel
 def pass_time(m: Int64s, t: int, until: int) -> None:
     """Nothing happens after `t` and before `until`: settles the mode and adds up waiting time.
 
@@ -1274,7 +1293,7 @@ PROGRESS_WORDS = 20
 LOG_MARGIN = 8  # commands that one tick may add to a log, and more
 
 
-@njit(cache=True)
+@kernel
 def fetch_done(m: Int64s, progress: Int64s, record: Int64s) -> None:
     """Takes the completions out of a channel."""
     for i in range(m[NUM_DONE]):
@@ -1287,7 +1306,7 @@ def fetch_done(m: Int64s, progress: Int64s, record: Int64s) -> None:
     m[NUM_DONE] = 0
 
 
-@njit(cache=True)
+@kernel
 def state_of(states: Int64s, address: int, progress: Int64s) -> Int64s:
     """The channel that an address goes to: channel bits of the byte address pick it."""
     mask = (1 << progress[CHANNEL_BITS]) - 1
@@ -1295,7 +1314,7 @@ def state_of(states: Int64s, address: int, progress: Int64s) -> Int64s:
     return pointer_to(states, channel * progress[STATE_WORDS])
 
 
-@njit(cache=True)
+@kernel
 def without_channel(address: int, progress: Int64s) -> int:
     """The byte address with the channel bits taken out."""
     shift = progress[CHANNEL_SHIFT]
@@ -1303,7 +1322,7 @@ def without_channel(address: int, progress: Int64s) -> int:
     return above | (address & ((1 << shift) - 1))
 
 
-@njit(cache=True)
+@kernel
 def offer_requests(
     states: Int64s, words: Int64s, due: Int64s, progress: Int64s, record: Int64s
 ) -> None:
@@ -1329,7 +1348,7 @@ def offer_requests(
             record[2 * i] = clk
 
 
-@njit(cache=True)
+@kernel
 def next_offer(states: Int64s, words: Int64s, due: Int64s, progress: Int64s) -> int:
     """Next tick at which a send can succeed, if the queues stay as they are."""
     i, gap, soon = progress[AT_REQUEST], progress[SEND_GAP], progress[AT_CLK] + 1
@@ -1345,7 +1364,7 @@ def next_offer(states: Int64s, words: Int64s, due: Int64s, progress: Int64s) -> 
     return (soon + gap - 1) // gap * gap
 
 
-@njit(cache=True)
+@kernel
 def step_replay(
     states: Int64s, words: Int64s, due: Int64s, progress: Int64s, record: Int64s
 ) -> int:
@@ -1385,7 +1404,7 @@ def step_replay(
     return status
 
 
-@njit(cache=True)
+@kernel
 def replay(
     states: Int64s,  # [channel * word of m]
     words: Int64s,  # byte address << 1 | is_write
@@ -1408,7 +1427,7 @@ def replay(
 
 
 # ---------------------------------------------------------------------------- frontend: streams
-@njit(cache=True)
+@kernel
 def is_stream_sendable(m: Int64s, stream: int) -> bool:
     """Whether a stream has a request left that is not known to wait for room."""
     at = STREAM_AT + stream * STREAM_WORDS
@@ -1418,7 +1437,7 @@ def is_stream_sendable(m: Int64s, stream: int) -> bool:
     return m[at + ST_BLOCKED] == 0 or m[QUEUE_LEN_AT + queue] < m[READ_SLOTS + queue]
 
 
-@njit(cache=True)
+@kernel
 def step_stream(m: Int64s, at: int, clk: int) -> None:
     """Moves a stream on to its next address and arrival."""
     m[at + ST_SENT] += 1
@@ -1440,7 +1459,7 @@ def step_stream(m: Int64s, at: int, clk: int) -> None:
     )
 
 
-@njit(cache=True)
+@kernel
 def offer_streams(m: Int64s, clk: int) -> None:
     """Up to RATE sends at `clk`, the streams taking turns; a refused one waits for room."""
     if clk % m[OFFER_GAP] != 0:
@@ -1467,7 +1486,7 @@ def offer_streams(m: Int64s, clk: int) -> None:
             m[at + ST_BLOCKED] = 1
 
 
-@njit(cache=True)
+@kernel
 def next_stream_offer(m: Int64s, clk: int) -> int:
     """Next tick at which a stream can send, if the queues stay as they are; notes the BACKLOG."""
     soon, backlog = FOREVER, int(m[SENT_AT] == clk and m[SENT_NOW] > 0)
@@ -1502,13 +1521,13 @@ def form_max(banks: int, groups: int) -> int:
     return 10 * STREAMS + scalars + 6 * banks + clocks + requests
 
 
-@njit(cache=True)
+@kernel
 def ahead(m: Int64s, t: int, floor: int) -> int:
     """A tick relative to now; what lies further back than `floor` no longer matters."""
     return max(t - m[CLK], floor)
 
 
-@njit(cache=True)
+@kernel
 def open_gap(m: Int64s, bus: int) -> int:
     """Since when, relative to now, a data bus is idle for a reason that its next use will tell."""
     if m[BUS_INSIDE_AT + bus] == 0:
@@ -1517,7 +1536,7 @@ def open_gap(m: Int64s, bus: int) -> int:
     return min(0, max(free, m[BUS_SINCE_AT + bus] + 1) - m[CLK])
 
 
-@njit(cache=True)
+@kernel
 def earliest_gap(m: Int64s) -> int:
     """The earliest open gap of all data buses."""
     earliest = 0
@@ -1526,13 +1545,13 @@ def earliest_gap(m: Int64s) -> int:
     return earliest
 
 
-@njit(cache=True)
+@kernel
 def clock_ahead(m: Int64s, clock: int, floor: int) -> int:
     """A ready clock relative to now, and its cause."""
     return max(clock - (m[CLK] << CAUSE_BITS), floor << CAUSE_BITS)
 
 
-@njit(cache=True)
+@kernel
 def form_request(m: Int64s, slot: int, out: Int64s, n: int) -> int:
     """Normal form of one request."""
     stream = STREAM_AT + m[SLOT_TAG_AT + slot] * STREAM_WORDS
@@ -1545,7 +1564,7 @@ def form_request(m: Int64s, slot: int, out: Int64s, n: int) -> int:
     return n + 5
 
 
-@njit(cache=True)
+@kernel
 def form_requests(m: Int64s, out: Int64s, n: int) -> int:
     """Normal form of queues and active buffer; where they are stored does not matter."""
     banks = m[NUM_BANKS]
@@ -1569,7 +1588,7 @@ def form_requests(m: Int64s, out: Int64s, n: int) -> int:
     return n
 
 
-@njit(cache=True)
+@kernel
 def form_clocks(m: Int64s, out: Int64s, n: int) -> int:
     """Normal form of ready clocks and histories."""
     floor = earliest_gap(m)
@@ -1593,7 +1612,7 @@ def form_clocks(m: Int64s, out: Int64s, n: int) -> int:
     return n
 
 
-@njit(cache=True)
+@kernel
 def form_banks(m: Int64s, out: Int64s, n: int) -> int:
     """Normal form of open rows (relative to the stream that opened them) and row policy."""
     floor = earliest_gap(m)
@@ -1612,7 +1631,7 @@ def form_banks(m: Int64s, out: Int64s, n: int) -> int:
     return n
 
 
-@njit(cache=True)
+@kernel
 def form_scalars(m: Int64s, out: Int64s, n: int) -> int:
     """Normal form of the controller's modes, refreshes and priority queue."""
     for word in (WRITE_MODE, REFRESH_BANK, REFRESH_SET, PAIR_PSEUDO, TURN, CAS_FROM, NUM_PRIORITY):
@@ -1649,7 +1668,7 @@ def form_scalars(m: Int64s, out: Int64s, n: int) -> int:
     return n
 
 
-@njit(cache=True)
+@kernel
 def form_streams(m: Int64s, out: Int64s, n: int) -> int:
     """Normal form of the streams: where in its pattern each is, but not in which repetition."""
     for stream in range(m[NUM_STREAMS]):
@@ -1667,7 +1686,7 @@ def form_streams(m: Int64s, out: Int64s, n: int) -> int:
     return n
 
 
-@njit(cache=True)
+@kernel
 def form_state(m: Int64s, out: Int64s) -> int:
     """Writes the normal form of a channel and returns its length."""
     n = form_streams(m, out, 0)
@@ -1677,7 +1696,7 @@ def form_state(m: Int64s, out: Int64s) -> int:
     return form_requests(m, out, n)
 
 
-@njit(cache=True)
+@kernel
 def hash_words(words: Int64s, length: int) -> int:
     """A hash of a normal form; equal hashes are compared word by word."""
     hashed = 0
@@ -1686,7 +1705,7 @@ def hash_words(words: Int64s, length: int) -> int:
     return hashed
 
 
-@njit(cache=True)
+@kernel
 def note_entry(m: Int64s, entry: Int64s, length: int, hashed: int) -> None:
     """Completes an entry whose normal form has been written."""
     entry[ENTRY_HASH], entry[ENTRY_CLK], entry[ENTRY_LEN] = hashed, m[CLK], length
@@ -1703,7 +1722,7 @@ def note_entry(m: Int64s, entry: Int64s, length: int, hashed: int) -> None:
         entry[ENTRY_BUSES_AT + i] = m[BUS_LAST_AT + i]
 
 
-@njit(cache=True)
+@kernel
 def is_same_form(a: Int64s, b: Int64s) -> bool:
     """Whether two entries have the same normal form."""
     if a[ENTRY_HASH] != b[ENTRY_HASH] or a[ENTRY_LEN] != b[ENTRY_LEN]:
@@ -1714,7 +1733,7 @@ def is_same_form(a: Int64s, b: Int64s) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel
 def are_buses_alike(a: Int64s, b: Int64s) -> bool:
     """Whether each data bus was last used as long before one entry as the other, or is idle."""
     apart = b[ENTRY_CLK] - a[ENTRY_CLK]
@@ -1726,7 +1745,7 @@ def are_buses_alike(a: Int64s, b: Int64s) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel
 def reach(m: Int64s, at: int) -> int:
     """Bursts that the dimensions inside the skippable one of a stream span."""
     span = 0
@@ -1735,28 +1754,28 @@ def reach(m: Int64s, at: int) -> int:
     return span
 
 
-@njit(cache=True)
+@kernel
 def step_of(m: Int64s, old: Int64s, stream: int) -> int:
     """Bursts that a stream moved since an entry."""
     address = m[STREAM_AT + stream * STREAM_WORDS + ST_ADDRESS]
     return address - old[ENTRY_STREAMS_AT + 4 * stream + 3]
 
 
-@njit(cache=True)
+@kernel
 def lowest(m: Int64s, old: Int64s, stream: int, periods: int) -> int:
     """Lowest burst that a stream touches while it moves by whole periods, its last one included."""
     at, step = STREAM_AT + stream * STREAM_WORDS, step_of(m, old, stream)
     return m[at + ST_ADDRESS] + min(-step, step * periods) - reach(m, at)
 
 
-@njit(cache=True)
+@kernel
 def highest(m: Int64s, old: Int64s, stream: int, periods: int) -> int:
     """Highest burst that a stream touches, as `lowest`."""
     at, step = STREAM_AT + stream * STREAM_WORDS, step_of(m, old, stream)
     return m[at + ST_ADDRESS] + max(-step, step * periods) + reach(m, at)
 
 
-@njit(cache=True)
+@kernel
 def meets_foreign_row(m: Int64s, low: int, high: int) -> bool:
     """Whether a row that a finished stream left open lies between two bursts."""
     shift = m[STRIDE_SHIFT]
@@ -1769,7 +1788,7 @@ def meets_foreign_row(m: Int64s, low: int, high: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel
 def can_move(m: Int64s, old: Int64s, periods: int) -> bool:
     """Whether moving every stream by whole periods keeps equal rows equal and others different."""
     shift, top = m[STRIDE_SHIFT], m[TOP_SHIFT]
@@ -1791,7 +1810,7 @@ def can_move(m: Int64s, old: Int64s, periods: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel
 def periods_that_fit(m: Int64s, old: Int64s, limit: int) -> int:
     """Whole periods until `limit`, and before any stream ends or turns into its next dimension."""
     if m[CLK] == old[ENTRY_CLK]:
@@ -1816,7 +1835,7 @@ def periods_that_fit(m: Int64s, old: Int64s, limit: int) -> int:
     return periods
 
 
-@njit(cache=True)
+@kernel
 def move_slot(m: Int64s, slot: int, old: Int64s, periods: int, later: int) -> None:
     """Moves one request."""
     tag = m[SLOT_TAG_AT + slot]
@@ -1826,7 +1845,7 @@ def move_slot(m: Int64s, slot: int, old: Int64s, periods: int, later: int) -> No
     m[SLOT_ARRIVAL_AT + slot] += later
 
 
-@njit(cache=True)
+@kernel
 def move_requests(m: Int64s, old: Int64s, periods: int, later: int) -> None:
     """Moves requests and open rows by whole periods of their streams."""
     for queue in range(2):
@@ -1847,7 +1866,7 @@ def move_requests(m: Int64s, old: Int64s, periods: int, later: int) -> None:
             m[OPEN_ROW_AT + bank] += (step * periods) >> m[ROW_SHIFT]
 
 
-@njit(cache=True)
+@kernel
 def move_clocks(m: Int64s, later: int) -> None:
     """Moves every tick that the state holds."""
     for i in range(READY_BANK_AT, HISTORY_AT):
@@ -1870,7 +1889,7 @@ def move_clocks(m: Int64s, later: int) -> None:
         m[word] = min(m[word] + later, FOREVER)
 
 
-@njit(cache=True)
+@kernel
 def move_streams(m: Int64s, old: Int64s, periods: int, later: int) -> int:
     """Moves the streams on; returns the requests that were not sent one by one."""
     skipped = 0
@@ -1889,7 +1908,7 @@ def move_streams(m: Int64s, old: Int64s, periods: int, later: int) -> int:
     return skipped
 
 
-@njit(cache=True)
+@kernel
 def skip_periods(m: Int64s, old: Int64s, periods: int) -> None:
     """Adds whole periods, each like the one from entry `old` to now."""
     later = (m[CLK] - old[ENTRY_CLK]) * periods
@@ -1909,7 +1928,7 @@ def skip_periods(m: Int64s, old: Int64s, periods: int) -> None:
     move_clocks(m, later)
 
 
-@njit(cache=True)
+@kernel
 def move_entries(m: Int64s, memo: Int64s, words: int, first: int, periods: int) -> None:
     """Later entries of the cycle are as if seen in its last round; the matching one is seen now."""
     count = m[NUM_ENTRIES]
@@ -1926,7 +1945,7 @@ def move_entries(m: Int64s, memo: Int64s, words: int, first: int, periods: int) 
     note_entry(m, old, old[ENTRY_LEN], old[ENTRY_HASH])
 
 
-@njit(cache=True)
+@kernel
 def keep_anchor(m: Int64s, memo: Int64s, words: int) -> None:
     """Makes room in a full memo: of all, one entry stays, an ever younger one (Brent's method).
 
@@ -1942,7 +1961,7 @@ def keep_anchor(m: Int64s, memo: Int64s, words: int) -> None:
     m[NUM_ENTRIES] = 1
 
 
-@njit(cache=True)
+@kernel
 def is_boundary(m: Int64s) -> bool:
     """Whether a round of refreshes began, or without refresh the first stream swept its rows."""
     if m[REFRESH] != NO_REFRESH:
@@ -1959,7 +1978,7 @@ def is_boundary(m: Int64s) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel
 def try_skip(m: Int64s, memo: Int64s, words: int, limit: int) -> None:
     """At a boundary: looks the state up in the memo, skips if it is known, notes it if not."""
     if m[NUM_PRIORITY] > FORM_PRIORITY_MAX:
@@ -1987,7 +2006,7 @@ def try_skip(m: Int64s, memo: Int64s, words: int, limit: int) -> None:
     m[NUM_ENTRIES] = count + 1
 
 
-@njit(cache=True)
+@kernel
 def step_streams(m: Int64s, memo: Int64s, words: int, limit: int) -> int:
     """Sends, then the next tick of interest. 0: go on, 1: a stream is done, 2: stop, 3: stuck."""
     if m[SKIPPING] == 1 and is_boundary(m):
@@ -2008,7 +2027,7 @@ def step_streams(m: Int64s, memo: Int64s, words: int, limit: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@kernel
 def advance(state: Int64s, memo: Int64s, words: int, limit: int) -> int:
     """Runs to the first completion of a stream (1) or to `limit` (2); CLK is the tick reached.
 
@@ -2019,3 +2038,23 @@ def advance(state: Int64s, memo: Int64s, words: int, limit: int) -> int:
     while status == 0:
         status = step_streams(pointer_to(state, 0), pointer_to(memo, 0), words, limit)
     return status
+
+
+# ---------------------------------------------------------------------------- for rounds of refresh
+# On arrays; inside, as above, all is compiled for pointers only, and so only once.
+@kernel
+def form_of(state: Int64s, out: Int64s) -> int:
+    """Writes the normal form of a channel and returns its length."""
+    return form_state(pointer_to(state, 0), pointer_to(out, 0))
+
+
+@kernel
+def progress_of(state: Int64s, entry: Int64s) -> None:
+    """Writes tick, counters and how far each stream is, as an entry of a memo has them."""
+    note_entry(pointer_to(state, 0), pointer_to(entry, 0), 0, 0)
+
+
+@kernel
+def skip_period(state: Int64s, entry: Int64s) -> None:
+    """Adds one period, like the one from an entry to now."""
+    skip_periods(pointer_to(state, 0), pointer_to(entry, 0), 1)

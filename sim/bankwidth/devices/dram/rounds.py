@@ -73,7 +73,7 @@ class Rounds:
             return None
         state = saved.state
         _streams(state)[:, k.ST_DIM] = 0  # sequences are alike, however long they are
-        length = k.form_state(state, self._form)
+        length = k.form_of(state, self._form)
         parts = (self._form[:length], _streams(state)[:, _KIND], _last_uses(state))
         key = hashlib.blake2b(b"".join(part.tobytes() for part in parts)).digest()
         if key not in self._seen and len(self._seen) < MOST_STATES:
@@ -111,7 +111,7 @@ class Rounds:
         for word in (k.LAST_COMMAND, k.LAST_SENT):
             entry[k.ENTRY_COUNTERS_AT + word - k.N0] = k.LONG_AGO  # it moves along
         entry[k.ENTRY_BUSES_AT : k.ENTRY_BUSES_AT + moved[k.NUM_PSEUDO]] = k.LONG_AGO
-        k.skip_periods(moved, entry, 1)
+        k.skip_period(moved, entry)
         recalled = _sent(progress) - _streams(state)[:, k.ST_SENT]
         moved[k.SKIPPED] = state[k.SKIPPED] + recalled.sum()
         _streams(moved)[:, _EXTENT] = _streams(state)[:, _EXTENT]
@@ -131,7 +131,7 @@ def _note_round(before: _Seen, after: _Seen, left: Words, saved: Snapshot) -> No
 def _progress(state: Words) -> Words:
     """As the engine notes it."""
     entry = np.zeros(k.ENTRY_FORM_AT, dtype=np.int64)
-    k.note_entry(state, entry, 0, 0)
+    k.progress_of(state, entry)
     return entry
 
 
