@@ -118,6 +118,25 @@ def test_commands_are_written_as_the_golden_ones_and_legal(bankwidth: Any, tmp_p
     assert bankwidth(*arguments, "--force").code == 0
 
 
+def test_a_command_trace_is_checked(bankwidth: Any, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    pattern = ("--pattern", "seq", "--count", 300)
+    assert bankwidth("replay", HBM3, *pattern, "--commands", good).code == 0
+    assert bankwidth("check", good, "--device", HBM3).out == f"{good}: every command is legal\n"
+    lines = good.read_text().splitlines()
+    first_read = next(i for i, line in enumerate(lines) if ",RD," in line)
+    tick, rest = lines[first_read].split(",", 1)
+    lines[first_read] = f"{int(tick) - 2},{rest}"
+    bad.write_text("\n".join(lines) + "\n")
+    ran = bankwidth("check", good, bad, "--device", HBM3, "--json")
+    assert ran.code == 1
+    assert ran.json[0] == {"file": str(good), "problem": None}
+    assert "at least" in ran.json[1]["problem"]
+    refused(bankwidth("check", good, "--device", "ddr4-3200"), "good.csv:1: ", "Rank")
+    refused(bankwidth("check", tmp_path / "none.csv", "--device", HBM3), "none.csv")
+    refused(bankwidth("check", good, "--device", HBM3, "--refresh", "Sometimes"), "Sometimes")
+
+
 def test_a_report_is_written_once(bankwidth: Any, tmp_path: Path) -> None:
     out = tmp_path / "look"
     arguments = ("replay", "ddr4-3200", "--pattern", "seq", "--count", 2000, "--out", out)

@@ -37,6 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ops.csv").write_text(table)
     (tmp_path / "measured.csv").write_text(table)
     shutil.copy(ROOT / "arch" / "h200.yaml", tmp_path / "my-machine.yaml")
+    columns = "clk,cmd,Channel,PseudoChannel,Sid,BankGroup,Bank,Row,Column\n1,ACT,0,0,0,0,0,0,0\n"
+    (tmp_path / "commands.csv.gz").write_bytes(gzip.compress(columns.encode()))
     requests = "".join(f"R {64 * i:#x}\n" for i in range(2000))
     (tmp_path / "requests.txt.gz").write_bytes(gzip.compress(requests.encode()))
     return tmp_path

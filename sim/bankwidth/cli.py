@@ -281,13 +281,31 @@ def validate(
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Machine, device or workload YAML files.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Machine, device or workload YAML files; or command traces, with --device."
+        ),
+    ],
+    device: Annotated[
+        str | None,
+        typer.Option(help="Check DRAM command traces (.csv, .csv.gz) against its timing table."),
+    ] = None,
+    refresh: Annotated[
+        str, typer.Option(help="Refreshes that a command trace should have, see replay.")
+    ] = "NoRefresh",
     as_json: AsJson = False,
 ) -> None:
-    """Check YAML files and list every mistake with its line, what is allowed and a suggestion."""
+    """Check YAML files: every mistake with its line, what is allowed and a suggestion.
+
+    With --device, check command traces: the first command that breaks a rule (exit code 1).
+    """
     from bankwidth.errors import SpecError
     from bankwidth.spec import check_file
 
+    if device is not None:
+        _check_commands(files, device, refresh, as_json)
+        return
     problems = [(file, problem) for file in files for problem in check_file(file)]
     if as_json:
         _print_json([{"file": str(file), "problem": str(problem)} for file, problem in problems])
@@ -295,6 +313,20 @@ def check(
         raise SpecError("\n".join(str(problem) for _, problem in problems))
     if not as_json:
         typer.echo(f"{len(files)} file{'s' if len(files) > 1 else ''} in order")
+
+
+def _check_commands(files: list[Path], device: str, refresh: str, as_json: bool) -> None:
+    from bankwidth.replaying import check_commands
+
+    violations = {str(file): check_commands(file, device, refresh) for file in files}
+    broken = {file: str(violation) for file, violation in violations.items() if violation}
+    if as_json:
+        _print_json([{"file": file, "problem": broken.get(file)} for file in violations])
+    else:
+        for file in violations:
+            typer.echo(f"{file}: {broken.get(file, 'every command is legal')}")
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command()

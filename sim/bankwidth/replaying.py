@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from bankwidth.devices.dram.bank_states import BankHistory
+from bankwidth.devices.dram.checker import Violation, first_violation
 from bankwidth.devices.dram.chunk import Chunk
+from bankwidth.devices.dram.command_file import command_writer, read_commands
 from bankwidth.devices.dram.config import DramConfig, config_of
 from bankwidth.devices.dram.energy import energy_pj
 from bankwidth.devices.dram.losses import BusTime
@@ -231,6 +233,16 @@ class _Job:
             self.progress(done, self.source.count if isinstance(self.source, Pattern) else 0)
 
 
+def check_commands(path: str | Path, device: str | Path, refresh: str) -> Violation | None:
+    """The first command of a file that breaks a rule of a DRAM device; None if there is none.
+
+    `refresh` is the policy that the commands should follow. Raises SpecError or TraceError for
+    wrong input.
+    """
+    config = config_of(load_dram(device))
+    return first_violation(read_commands(path, config), config, refresh=refresh)
+
+
 # ---------------------------------------------------------------------------- what a user types
 def source_of(
     requests: str | None,
@@ -307,8 +319,6 @@ def _time_ns(text: str) -> float:
 @contextmanager
 def command_sink(path: Path | None, device: str | Path, *, force: bool) -> Iterator[Sink | None]:
     """A sink that writes a command file; None without a path."""
-    from bankwidth.devices.dram.command_file import command_writer
-
     if path is None:
         yield None
         return

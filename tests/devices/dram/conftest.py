@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from bankwidth.devices.dram import DramConfig, Replay, config_of
-from bankwidth.devices.dram.checker import Issued
+from bankwidth.devices.dram import DramConfig, config_of
 from bankwidth.spec import load_device
 from bankwidth.spec.dram import DramSpec
 
@@ -59,17 +58,3 @@ def golden_runs(reference: Path) -> list[dict[str, Any]]:
     """All runs of the reference index."""
     runs: list[dict[str, Any]] = json.loads((reference / "golden" / "index.json").read_text())
     return runs
-
-
-@pytest.fixture(scope="session")
-def issued() -> Callable[[Replay, DramConfig], list[Issued]]:
-    """The commands that a replay noted, as the checker takes them."""
-
-    def of(result: Replay, config: DramConfig) -> list[Issued]:
-        depth = len(config.levels)
-        return [
-            Issued(int(row[0]), config.command_names[row[1]], tuple(map(int, row[2 : 2 + depth])))
-            for row in result.commands
-        ]
-
-    return of

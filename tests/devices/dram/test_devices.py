@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from math import floor, prod
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bankwidth.devices.dram import DramChannel, DramConfig, Replay, Stream, config_of, replay
-from bankwidth.devices.dram.checker import Issued
+from bankwidth.devices.dram import DramChannel, DramConfig, Stream, config_of, replay
+from bankwidth.devices.dram.checker import Issued, issued_of
 from bankwidth.devices.dram.commands import Level
 from bankwidth.devices.dram.config import QUEUE_SLOTS
 from bankwidth.devices.dram.mapping import MOP_COLUMN_BITS
@@ -23,7 +23,6 @@ from bankwidth.spec import load_device, sources_of
 from bankwidth.spec.dram import CommandEnergySpec, DramSpec
 
 Device = Callable[[str], DramSpec]
-Commands = Callable[[Replay, DramConfig], list[Issued]]
 FOLDER = Path(__file__).parents[3] / "arch" / "devices" / "dram"
 FAR = 10**9
 
@@ -215,7 +214,7 @@ class Refreshing:
         return ticks[-1] if ticks else -FAR
 
 
-def sequential_commands(config: DramConfig, commands: Commands, mapper: str) -> list[Issued]:
+def sequential_commands(config: DramConfig, mapper: str) -> list[Issued]:
     """What a busy channel issues around each of eight refreshes."""
     interval, around = config.times["refi"], 2 * config.times["rc"]
     bursts = int(8 * interval / bus_ticks(config))
@@ -226,7 +225,7 @@ def sequential_commands(config: DramConfig, commands: Commands, mapper: str) -> 
     )
     phase = (result.commands[:, 0] + around) % interval
     near = result.commands[phase < 2 * around + 2 * closing_ticks(config)]
-    return commands(replace(result, commands=near), config)
+    return list(issued_of(near, config))
 
 
 def refreshings(config: DramConfig, issued: list[Issued]) -> Iterator[Refreshing]:
@@ -258,12 +257,10 @@ def refreshed_ticks(config: DramConfig, one: Refreshing) -> dict[tuple[int, ...]
 
 @pytest.mark.parametrize("mapper", ["MOP4CLXOR", "RoBaRaCoCh"])
 @pytest.mark.parametrize("name", SHEETS)
-def test_every_tick_of_a_refresh_is_explained(
-    name: str, mapper: str, device_spec: Device, issued: Commands
-) -> None:
+def test_every_tick_of_a_refresh_is_explained(name: str, mapper: str, device_spec: Device) -> None:
     """Rows close as early as tRAS and tRTP allow, then tRP, tRFC, and the first activate."""
     config = config_of(device_spec(name))
-    seen = list(refreshings(config, sequential_commands(config, issued, mapper)))
+    seen = list(refreshings(config, sequential_commands(config, mapper)))
     assert len(seen) >= 5
     for one in seen:
         refreshed = refreshed_ticks(config, one)

@@ -6,11 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from bankwidth.devices.dram import DramConfig, Replay, replay, words_of
-from bankwidth.devices.dram.checker import Issued, first_violation
 from bankwidth.devices.dram.golden import requests_of
 from bankwidth.errors import SimulationError, SpecError
 
@@ -100,37 +97,6 @@ def test_per_bank_refresh_goes_round(golden_config: Load) -> None:
     banks = [int((row[3] * 4 + row[4]) * 4 + row[5]) for row in rows]
     assert banks == [i % 32 for i in range(len(banks))]
     assert len(banks) >= 32
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
-def test_commands_keep_every_rule(
-    data: st.DataObject,
-    golden_config: Load,
-    issued: Callable[[Replay, DramConfig], list[Issued]],
-) -> None:
-    config = golden_config(data.draw(st.sampled_from(NAMES)))
-    seed = data.draw(st.integers(0, 2**32))
-    rng = np.random.default_rng(seed)
-    spread = data.draw(st.sampled_from([4, 400, config.capacity_bytes // config.burst_bytes]))
-    write_share = data.draw(st.sampled_from([0.0, 0.3, 1.0]))
-    burst = rng.integers(0, spread, 300) * data.draw(st.sampled_from([1, 64])) % (1 << 20)
-    is_write = (rng.random(300) < write_share).astype(np.int64)
-    refreshes = ["AllBank", "NoRefresh"] + ["PerBank"] * ("refipb" in config.times)
-    result = replay(
-        config,
-        words_of(burst * config.burst_bytes, is_write),
-        scheduler=data.draw(st.sampled_from(["FRFCFS", "FRFCFS-RowHit"])),
-        row_policy=data.draw(st.sampled_from(["Open", "ClosedCAP"])),
-        refresh=data.draw(st.sampled_from(refreshes)),
-        mapper=data.draw(st.sampled_from(["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"])),
-        rate=data.draw(st.sampled_from([1, 4])),
-        gap=data.draw(st.sampled_from([1, 20])),
-        with_commands=True,
-    )
-    assert first_violation(issued(result, config), config) is None
-    served = sum(result.counts.get(name, 0) for name in ("RD", "RDA", "WR", "WRA"))
-    assert served == 300 - result.forwarded - result.coalesced
 
 
 def test_channels_share_the_requests(golden_config: Load) -> None:

@@ -113,7 +113,6 @@ SLOTS = 2 * QUEUE_SLOTS + BANKS
 PRIORITY_SLOTS = 1024
 BUSES = 8  # data buses of a channel: one per pseudo-channel
 LEVELS = 5  # channel to bank
-VECTOR = LEVELS + 2
 LEVEL_WORDS = 5
 ROW_WORDS = 6
 ROWS_MAX = 192
@@ -223,7 +222,7 @@ STATE_END = LOG_AT  # the log itself, LOG_MAX * LOG_WORDS long, comes last
     ST_BLOCKED, ST_BASE, ST_C0, ST_C1, ST_C2, ST_S0, ST_S1, ST_S2, ST_I0, ST_I1, ST_I2,
     ST_DIM, ST_UNIT,
 ) = range(22)  # fmt: skip
-ST_FREE, ST_RUNNING = 0, 1
+ST_RUNNING = 1  # the state of a stream; 0 is a free slot
 DUE_ONE = 65536  # one tick in the fixed-point clock of arrivals
 
 
