@@ -94,6 +94,8 @@ def test_no_skip_changes_nothing_but_its_own_mention(bankwidth: Any, tiny: Path)
     skipped, whole = bankwidth(*arguments).json, bankwidth(*arguments, "--no-skip").json
     assert skipped["provenance"].pop("skip") is True
     assert whole["provenance"].pop("skip") is False
+    assert skipped["provenance"].pop("skipped_pct").keys() <= {"hbm"}
+    assert whole["provenance"].pop("skipped_pct") == {}
     assert skipped == whole
 
 

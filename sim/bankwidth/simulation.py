@@ -24,6 +24,7 @@ def simulate(
     prepare()
     plan = make_plan(arch, trace)
     run = run_plan(wire(arch, skip=skip), plan, progress)
-    result = assemble(run, trace, provenance_of(arch, trace, skip=skip))
+    provenance = provenance_of(arch, trace, skip=skip) | {"skipped_pct": run.skipped_pct()}
+    result = assemble(run, trace, provenance)
     result.verify()
     return result

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bankwidth.report.html import MAX_ROWS, report_page
+from bankwidth.report.page import pair_rows
 from bankwidth.results import Result
 
 Browse = Callable[[str, str], tuple[dict[str, Any], str]]
@@ -151,3 +152,8 @@ def test_in_a_phone_wide_window_nothing_makes_the_page_scroll_sideways(
     found, _ = browse(frame, script)
     assert found["plots"] >= 4
     assert found["width"] <= 390
+
+
+def test_parts_of_a_provenance_are_told_in_words() -> None:
+    assert "<td>hbm 67.6, ssd 1</td>" in pair_rows({"skipped_pct": {"hbm": 67.6, "ssd": 1}})
+    assert "<td>none</td>" in pair_rows({"skipped_pct": {}})

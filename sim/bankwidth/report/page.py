@@ -87,4 +87,6 @@ def pair_rows(pairs: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(part)}" for name, part in value.items()) or "none"
     return value if isinstance(value, str) else json.dumps(value, default=plain_number)

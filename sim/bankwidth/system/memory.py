@@ -61,6 +61,9 @@ class Memory(Protocol):
     def busy_ps(self) -> int:
         """Time with work inside."""
 
+    def skipped(self) -> tuple[int, int]:
+        """Requests that repeated what was known, of all requests, of one channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -169,6 +172,10 @@ class DramMemory:
     def busy_ps(self) -> int:
         """Time with at least one request inside."""
         return self.config.time_ps(self.channel.busy_ck)
+
+    def skipped(self) -> tuple[int, int]:
+        """Requests added with rounds that were known, of all requests, of one channel."""
+        return self.channel.skipped_requests, self.channel.requests_in
 
     def _catch_up(self) -> None:
         now_ck = self.config.ticks_covering(int(self.env.now))

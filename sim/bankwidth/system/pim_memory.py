@@ -143,6 +143,10 @@ class PimMemory:
         """Time with a program or a transfer under way."""
         return self._busy_ps
 
+    def skipped(self) -> tuple[int, int]:
+        """Nothing is skipped here."""
+        return 0, 0
+
     def _ticks(self, time_ps: int) -> int:
         return math.ceil(time_ps / self.config.tick_ps)
 

@@ -26,6 +26,11 @@ class Run:
     wired: Wired
     latency_ps: int
 
+    def skipped_pct(self) -> dict[str, float]:
+        """Share of each memory's requests that repeated what was known, where any did."""
+        shares = {name: memory.skipped() for name, memory in self.wired.memories.items()}
+        return {name: round(100 * part / of, 2) for name, (part, of) in shares.items() if part}
+
 
 def run_plan(wired: Wired, plan: Plan, progress: Progress | None = None) -> Run:
     """Run every task of a plan to its end.

@@ -144,6 +144,10 @@ class CurveMemory:
         """Time with work inside."""
         return self._busy_ps
 
+    def skipped(self) -> tuple[int, int]:
+        """Nothing is skipped here."""
+        return 0, 0
+
     def _count(self, counts: dict[str, float], size_bytes: int, is_write: bool) -> None:
         for name, count in counts.items():
             self._counts[name] = self._counts.get(name, 0.0) + count
