@@ -26,6 +26,14 @@ class Ran:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
 
+    def refused(self, *parts: str) -> None:
+        """Exit code 2, one message with these parts, nothing on stdout, no stack trace."""
+        assert self.code == 2, self.err
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        for part in parts:
+            assert part in self.err
+
     @property
     def json(self) -> Any:
         return json.loads(self.out)

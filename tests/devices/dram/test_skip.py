@@ -170,3 +170,15 @@ def test_a_state_looked_at_twice_in_a_tick_is_no_period(golden_config: Load) -> 
     channels = [DramChannel(golden_config("DDR4"), skip=skip, **options) for skip in (True, False)]
     quick, slow = (serve(channel, arrivals, 40_000) for channel in channels)
     assert quick == slow
+
+
+def test_a_bus_that_was_idle_since_the_start_is_not_one_that_was_used(golden_config: Load) -> None:
+    # sixteen reads per refresh: in the first interval the second pseudo-channel has no use yet
+    config = golden_config("HBM2")
+    interval_ck = config.times["refi"] / 16
+    lap = config.columns * config.num_banks
+    arrivals = [(0, Stream(0, (6 * lap, 1, 1), interval_ck=interval_ck))]
+    channels = [DramChannel(config, row_policy="ClosedCAP", skip=skip) for skip in (True, False)]
+    quick, slow = (serve(channel, arrivals, FAR) for channel in channels)
+    assert quick == slow
+    assert channels[0].skipped_requests > lap

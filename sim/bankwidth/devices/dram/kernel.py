@@ -44,8 +44,8 @@ F = TypeVar("F")
 def kernel(function: F) -> F:
     """A compiled function. It is compiled once for all values of its arguments.
 
-    Numba would compile it anew for each constant that it is called with: twice the time to compile
-    and, the code being larger, a tenth slower.
+    Numba would compile it anew for each constant that it is called with, which takes longer to
+    compile and makes more code, that runs slower.
     """
     compiled: Any = njit(cache=True)(function)
     if compiled is function:  # compilation is switched off
@@ -1829,8 +1829,6 @@ def periods_that_fit(m: Int64s, old: Int64s, limit: int) -> int:
             return 0  # turned into its next dimension; or requests of an earlier period are inside
         if step > 0:
             periods = min(periods, (count - 1 - index) // step)
-        if sent > 0:
-            periods = min(periods, (m[at + ST_TOTAL] - 1 - m[at + ST_SENT]) // sent)
     return periods
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from math import gcd
 from typing import Final
 
 import numpy as np
@@ -22,7 +21,7 @@ from bankwidth.errors import SpecError
 CHUNK_REQUESTS: Final = 1 << 16
 FOREVER: Final = 1 << 60
 FRACTION_BITS: Final = 53
-MIN_LAP_REQUESTS: Final = 4096  # of one lap through the channel: far more than wait inside it
+MIN_LAP_REQUESTS: Final = 4096  # at most 128 banks, and 192 requests inside
 
 
 class PatternKind(StrEnum):
@@ -97,17 +96,15 @@ def _is_write(pattern: Pattern, place: NDArray[np.int64]) -> NDArray[np.int64]:
 def stream_of(pattern: Pattern, config: DramConfig, mapper: str) -> Stream | None:
     """The pattern as one stream whose address never wraps, where that changes nothing.
 
-    It does not if every bank that is touched opens many other rows before an address comes again;
-    only then does no queue or open row tell a wrapped address from one that goes on.
+    It does not if a lap through the channel has many more requests than wait inside and than there
+    are banks: every bank that is touched has then opened other rows, and no queue holds the address
+    any more, when it comes again.
     """
     step, rest = divmod(pattern.step_bytes(config), config.burst_bytes)
     is_mixed = pattern.write_share not in (0, 1) or pattern.kind == PatternKind.RANDOM
     if is_mixed or rest or mapper == Mapper.CH_RA_BA_RO_CO:
         return None
-    row_sweep = config.columns * config.num_banks
-    rows_between = step // gcd(step, row_sweep)
-    lap_requests = config.capacity_bytes // config.burst_bytes // step
-    if lap_requests < MIN_LAP_REQUESTS or 4 * rows_between > config.rows:
+    if config.capacity_bytes // config.burst_bytes // step < MIN_LAP_REQUESTS:
         return None
     counts, strides = (pattern.count, 1, 1), (step, 0, 0)
     return Stream(0, counts, strides, is_write=pattern.write_share == 1, runs_on=True)

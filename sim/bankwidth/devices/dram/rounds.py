@@ -10,7 +10,6 @@ comes to is the one it would have come to.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -22,7 +21,7 @@ from bankwidth.devices.dram import kernel as k
 
 Words: TypeAlias = NDArray[np.int64]
 
-MOST_STATES: Final = 4096  # that are kept; one takes about 40 KB
+MOST_STATES: Final = 4096  # that are kept; one takes about 60 KB
 
 # Words of a stream: those that may differ between equal states, and those that tell states apart
 # although the normal form leaves them out.
@@ -75,7 +74,7 @@ class Rounds:
         _streams(state)[:, k.ST_DIM] = 0  # sequences are alike, however long they are
         length = k.form_of(state, self._form)
         parts = (self._form[:length], _streams(state)[:, _KIND], _last_uses(state))
-        key = hashlib.blake2b(b"".join(part.tobytes() for part in parts)).digest()
+        key = b"".join(part.tobytes() for part in parts)  # equal hashes are compared byte by byte
         if key not in self._seen and len(self._seen) < MOST_STATES:
             places = np.flatnonzero(state != self._idle)
             self._seen[key] = _Seen(places.astype(np.uint16), state[places], _behind(state))
