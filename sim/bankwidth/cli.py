@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bankwidth.operators import Trace
-    from bankwidth.system.run import Progress
 
 app = typer.Typer(
     name="bankwidth",
@@ -168,6 +169,60 @@ def compare(
 
 
 @app.command()
+def calibrate(
+    arch: Arch,
+    measured: Annotated[
+        list[Path], typer.Argument(help="CSVs of measured operators (gzip allowed).")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Write the machine with the fitted values here (.yaml).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split in two halves and of the search.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the half to fit used at most.")] = 600,
+    evaluations: Annotated[
+        int | None, typer.Option(min=1, help="Of the search; by default 120 per parameter.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Rows of this device only, where the tables have several.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the marked parameters of a machine to measured operators, and report held-out error.
+
+    A parameter is marked by bounds: launch: {value: 1 us, source: ..., fit: [0.1 us, 5 us]}.
+    Half of the shapes, chosen by the seed, is fitted to; the other half only tests the result.
+
+    Example: bankwidth calibrate h200 my_capture.csv --out my-h200.yaml
+    """
+    from bankwidth.report.calibration import print_calibration
+    from bankwidth.validate.calibrate import calibrate as fit
+    from bankwidth.validate.calibration_file import check_out, write_machine
+
+    if out is not None:
+        check_out(out, force=force)
+    _prepare()
+    with _progress(f"calibrate {arch}") as progress:
+        found = fit(
+            arch,
+            measured,
+            out=out,
+            seed=seed,
+            rows=rows,
+            evaluations=evaluations,
+            device=device,
+            progress=progress,
+        )
+    if out is not None:
+        write_machine(found.text, found.machine, out, force=force)
+        _say(f"wrote {out}")
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        print_calibration(found.to_json(), _console())
+
+
+@app.command()
 def replay(
     device: Annotated[str, typer.Argument(help="A DRAM device: shipped name or YAML file.")],
     requests: Annotated[
@@ -258,21 +313,49 @@ def replay(
 def validate(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites; all if none.")] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Another file of reference runs in the suite's format.")
+        list[Path] | None,
+        typer.Option(help="Another file of reference runs, or (gpu) of measured kernels; repeat."),
     ] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="gpu: the machine of all rows, else their device says it.")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="gpu: a folder of measured tables instead of ../shared's.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="gpu: how many of the worst rows.")] = 20,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="gpu: print the tables as Markdown.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="gpu: write a page with scatter plots.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare with reference simulators and published figures; exit code 1 if one does not hold."""
+    """Compare with reference simulators and measured kernels; exit code 1 if one does not hold."""
+    from bankwidth.report.gpu_validation import gpu_markdown
+    from bankwidth.report.gpu_validation_page import check_gpu_target, write_gpu_validation
     from bankwidth.report.validation_table import print_validation
-    from bankwidth.validate import validate as run_suites
+    from bankwidth.validate import suites as known
     from bankwidth.validate import verdicts_to_json
 
+    given = {"--arch": arch, "--measured": measured, "--markdown": markdown or None, "--out": out}
+    chosen = known.chosen_suites(suites or ())
+    known.check_options("gpu", [name for name, value in given.items() if value], chosen)
+    if out is not None:
+        check_gpu_target(out, force=force)
     _prepare()
+    gpu = {"arch": arch, "measured": measured, "worst": worst}
     with _progress("validate") as progress:
-        verdicts = run_suites(suites or (), reference=reference, progress=progress)
+        verdicts = known.validate(
+            chosen, reference=reference, progress=progress, options={"gpu": gpu}
+        )
     data = verdicts_to_json(verdicts)
+    if out is not None:
+        write_gpu_validation(verdicts[0].to_json(), verdicts[0].points, out, force=force)
+        _say(f"wrote {out}/report.html and summary.json")
     if as_json:
         _print_json(data)
+    elif markdown:
+        typer.echo(gpu_markdown(verdicts[0].to_json()), nl=False)
     else:
         print_validation(data, _console())
     if not all(verdict.ok for verdict in verdicts):
@@ -467,7 +550,7 @@ class _progress:
         self._title = title
         self._bar: Any = None
 
-    def __enter__(self) -> Progress | None:
+    def __enter__(self) -> Callable[..., None] | None:
         if not sys.stderr.isatty():
             return None
         from rich.console import Console
@@ -482,5 +565,6 @@ class _progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def _update(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
+    def _update(self, done: int, total: int, error: float | None = None) -> None:
+        title = self._title if error is None else f"{self._title}, error {error:.4f}"
+        self._bar.update(self._task, completed=done, total=total, description=title)

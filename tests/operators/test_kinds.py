@@ -157,6 +157,13 @@ def test_collective_moves_its_message() -> None:
     assert (operator.read_bytes, operator.write_bytes, operator.flops) == (1000, 1000, 0)
 
 
+def test_a_collective_that_gathers_or_scatters_has_parts_on_one_side() -> None:
+    gather = Collective(name="c", function="all_gather", size_bytes=1000, ways=3)
+    assert (gather.read_bytes, gather.write_bytes) == (334, 1000)
+    scatter = Collective(name="c", function="reduce_scatter", size_bytes=1000, ways=3)
+    assert (scatter.read_bytes, scatter.write_bytes) == (1000, 334)
+
+
 def test_activation_inputs_are_named_after_the_dependencies_in_order() -> None:
     operator = Elementwise(
         name="sum", deps=("o", "@prev"), function="add", elements=4, num_inputs=2, dtype="bf16"

@@ -141,7 +141,9 @@ def test_rope_and_embedding_rows() -> None:
 
 def test_collective_rows_count_bytes_and_gpus() -> None:
     found = operator(operator="alltoall", n_gpu="4", bytes="512", dtype="half")
-    assert found == Collective(name="alltoall", function="all_to_all", size_bytes=512, ways=4)
+    assert found == Collective(
+        name="alltoall", function="all_to_all", size_bytes=512, ways=4, dtype="fp16"
+    )
 
 
 def test_an_unknown_operator_gets_a_hint_and_the_known_names() -> None:
@@ -225,9 +227,44 @@ def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
         read_table(table(tmp_path, "operator,m, m,dtype\ngemm,1,2,bf16\n"))
 
 
-def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="not an operator table"):
-        read_table(table(tmp_path, ""))
+@pytest.mark.parametrize("text", ["", "\n", "  \n"])
+def test_an_empty_file_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"ops\.csv:1: empty file: not an operator table"):
+        read_table(table(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["gemm,64,12", "gemm,64,1,2,bf16,1.5e-", "ge", 'gemm,64,1,2,"bf'],
+)
+def test_a_row_that_is_cut_off_is_said_to_be(last: str, tmp_path: Path) -> None:
+    text = "operator,m,n,k,dtype,latency_s\ngemm,1,2,3,bf16,1e-6\n" + last
+    with pytest.raises(TraceError, match=r"ops\.csv:3: .*cut off in the middle\?"):
+        read_table(table(tmp_path, text))
+
+
+def test_a_wrong_row_with_its_end_was_not_cut_off(tmp_path: Path) -> None:
+    text = "operator,m,n,k,dtype,latency_s\ngemm,1,2\n"
+    with pytest.raises(TraceError, match=r"ops\.csv:2: 3 cells, but the header has 6 columns$"):
+        read_table(table(tmp_path, text))
+
+
+def test_the_end_of_the_last_line_may_be_missing(tmp_path: Path) -> None:
+    text = "operator,m,n,k,dtype,latency_s\ngemm,1,2,3,bf16,1e-6"
+    assert len(read_table(table(tmp_path, text))) == 1
+
+
+def test_rows_of_unknown_operators_can_be_left_out(tmp_path: Path) -> None:
+    text = "operator,m,n,k,dtype\nconv,1,2,3,bf16\ngemm,1,2,3,bf16\nconv,1,,,\nfft,1,2,3,bf16\n"
+    unknown: dict[str, list[int]] = {}
+    (row,) = read_table(table(tmp_path, text), unknown)
+    assert row.line == 3
+    assert unknown == {"conv": [2, 4], "fft": [5]}
+
+
+def test_a_row_without_an_operator_is_never_left_out(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"ops\.csv:2: column operator missing or empty"):
+        read_table(table(tmp_path, "operator,m\n,1\n"), {})
 
 
 def test_a_spreadsheet_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
@@ -237,9 +274,16 @@ def test_a_spreadsheet_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) 
 
 def test_a_truncated_gzip_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ops.csv.gz"
-    path.write_bytes(gzip.compress(b"operator,m\n" * 100)[:-9])
-    with pytest.raises(TraceError, match="damaged or truncated gzip"):
+    lines = b"".join(b"gemm,%d\n" % number for number in range(5000))
+    packed = gzip.compress(b"operator,m\n" + lines)
+    path.write_bytes(packed[:-9])  # all lines are there, the check sum is not
+    with pytest.raises(TraceError, match=r"ops\.csv\.gz:\d+: damaged or truncated gzip"):
         read_table(path)
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(TraceError) as error:
+        read_table(path)
+    line = int(str(error.value).removeprefix(f"{path}:").split(":")[0])
+    assert 2000 < line < 3000
 
 
 def test_thirty_five_thousand_rows_take_well_under_two_seconds(tmp_path: Path) -> None:
@@ -267,7 +311,7 @@ def test_other_measured_tables_are_read(name: str) -> None:
     assert len(read_table(MEASURED / name)) > 0
 
 
-@pytest.mark.parametrize("name", ["aiconfigurator/moe_a100_sxm_vllm_0.14.0.csv.gz"])
+@pytest.mark.parametrize("name", ["aiconfigurator/e2e_silicon_ttft_tpot.csv.gz"])
 def test_measured_tables_of_other_things_are_refused(name: str) -> None:
     if not (MEASURED / name).exists():
         pytest.skip("measured tables not here")

@@ -23,6 +23,7 @@ from bankwidth.operators import (
     Embedding,
     KvAppend,
     Matmul,
+    Moe,
     Norm,
     Operator,
     Rope,
@@ -65,7 +66,12 @@ OPERATORS = st.one_of(
     strategy(KvAppend, tokens=SIZE, kv_heads=SIZE, head_dim=SIZE, dtype=DTYPE, kv_dtype=DTYPE),
     strategy(
         Collective, function=st.sampled_from(["all_reduce", "send_recv"]), size_bytes=SIZE,
-        ways=SIZE,
+        ways=SIZE, dtype=st.none() | DTYPE,
+    ),
+    strategy(
+        Moe, tokens=SIZE, hidden=SIZE, inter=SIZE, topk=st.just(1), experts=SIZE,
+        routing=st.sampled_from(["balanced", "power_law_1.2"]), gated=st.booleans(), dtype=DTYPE,
+        weight_dtype=DTYPE,
     ),
 )  # fmt: skip
 

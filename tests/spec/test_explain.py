@@ -52,10 +52,10 @@ mapping:
         ("sms: ", "4:5: sms: need a whole number, got nothing"),
         ("name: 3", "4:7: name: need a text (quote a number to make it one), got 3"),
         ("name: ''", "4:7: name: must not be empty"),
-        ("tiles: {m: 1}", "4:8: tiles: need a list, got a mapping"),
-        ("tiles: []", "4:8: tiles: need at least 1 entries, got 0"),
-        ("tiles: [3]", "4:9: tiles.0: need a mapping of keys to values, got 3"),
-        ("tiles: [{m: 1, n: 2}]", "4:9: tiles.0.k: missing"),
+        ("matmul: {tiles: {m: 1}}", "4:17: matmul.tiles: need a list, got a mapping"),
+        ("matmul: {tiles: []}", "4:17: matmul.tiles: need at least 1 entries, got 0"),
+        ("matmul: {tiles: [3]}", "4:18: matmul.tiles.0: need a mapping of keys to values, got 3"),
+        ("matmul: {tiles: [{m: [1]}]}", "4:18: matmul.tiles.0.n: missing"),
         ("energy: 3 W", "4:9: energy: need a mapping of keys to values, got '3 W'"),
         ("tensor: 3", "4:9: tensor: need a mapping of keys to values, got 3"),
         (
@@ -100,8 +100,11 @@ def test_a_misspelt_key_is_one_mistake_not_two(said: Said) -> None:
 
 
 def test_a_far_key_lists_the_allowed_ones(said: Said) -> None:
-    (line,) = said(GPU + "tiles: [{m: 1, n: 1, k: 1, zzz: 1}]\n")
-    assert line == "f.yaml:4:28: tiles.0.zzz: unknown key 'zzz', allowed: m, n, k, source"
+    (line,) = said(GPU + "matmul: {tiles: [{m: [1], n: [1], zzz: 1}]}\n")
+    assert (
+        line
+        == "f.yaml:4:35: matmul.tiles.0.zzz: unknown key 'zzz', allowed: m, n, either_way, source"
+    )
 
 
 def test_all_mistakes_come_at_once_in_order(said: Said) -> None:

@@ -97,19 +97,32 @@ def test_rates_are_those_of_the_units_at_the_clock(name: str) -> None:
     assert per_sm == pytest.approx({"a100": 2048}.get(name, 4096), rel=0.005)
 
 
-def test_a_tile_must_fit_the_register_file_and_the_shared_memory() -> None:
-    # 512 x 512 results of 4 B are 1 MiB, of 256 KiB; 2 x 512 x 256 operands of 2 B 512 KiB, of 228
+def test_the_accumulators_of_the_smallest_tile_must_fit_the_registers() -> None:
+    # 3/4 of 256 KiB are 192 x 256 results of 4 B
+    families = [{"m": [512], "n": [512, 1024]}, {"m": [192], "n": [256]}]
     gpu = gpu_of("h200")
     fields = {name: getattr(gpu, name) for name in GpuSpec.model_fields}
-    for tile, message in (((512, 512, 8), "bytes of registers"), ((128, 128, 512), "of shared")):
-        m, n, k = tile
-        with pytest.raises(ValidationError, match=message):
-            GpuSpec.model_validate(fields | {"tiles": [{"m": m, "n": n, "k": k}]})
+    kernels = {name: getattr(gpu.matmul, name) for name in type(gpu.matmul).model_fields}
+    with pytest.raises(ValidationError, match="512 x 512 results need 1048576 bytes") as wrong:
+        GpuSpec.model_validate(fields | {"matmul": kernels | {"tiles": families}})
+    places = [e["loc"] for e in wrong.value.errors() if e["type"] == "relation"]
+    assert places == [("matmul", "tiles", 0)]
 
 
-def test_the_h100_differs_from_the_h200_in_name_only() -> None:
-    unlike = {"name": "", "title": "", "source": None}
-    assert gpu_of("h100").model_copy(update=unlike) == gpu_of("h200").model_copy(update=unlike)
+def test_tiles_whose_accumulators_do_not_fit_are_left_out() -> None:
+    tiles = gpu_of("a100").tiles()
+    assert (256, 128) in tiles
+    assert (128, 256) in tiles
+    assert (32, 64) in tiles
+    assert (64, 32) in tiles
+    assert (256, 256) not in tiles
+    assert len(tiles) == len(set(tiles))
+
+
+def test_the_h100_is_the_die_of_the_h200() -> None:
+    parts = ("sms", "clock_ghz", "tensor_tflops", "vector_tflops", "l2_bytes", "energy")
+    ours, theirs = gpu_of("h100"), gpu_of("h200")
+    assert [getattr(ours, part) for part in parts] == [getattr(theirs, part) for part in parts]
 
 
 def test_the_energy_of_the_asic_is_interpolated_as_its_source_says() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -49,20 +50,19 @@ def test_one_engine_runs_one_task_at_a_time(h200: MachineSpec) -> None:
     assert dict(done.records[1].parts)["wait"] > 0
 
 
-def test_no_task_is_shorter_than_the_shortest_kernel(h200: MachineSpec) -> None:
-    shortest_ps = round(h200.engines["gpu"].kernel_min_ns * 1000)  # type: ignore[union-attr]
-    done = run(h200, task("a", compute_ps=10))
-    assert duration(done, 0) == shortest_ps
+@pytest.mark.parametrize(
+    ("overlap", "lengthened"), [(1.0, 4 + 3), (2.0, 5.0), (math.inf, 4.0), (60.0, 4.0)]
+)
+def test_loads_and_compute_overlap_by_their_exponent(
+    h200: MachineSpec, overlap: float, lengthened: float
+) -> None:
+    loads = duration(run(h200, task("a", loads=(load(400 * MB),))), 0)
+    both = run(h200, task("a", loads=(load(400 * MB),), compute_ps=loads * 4 // 3, overlap=overlap))
+    assert duration(both, 0) == pytest.approx(lengthened * loads / 3, rel=1e-3)
 
 
-def test_loads_and_compute_overlap_but_for_a_chunk(h200: MachineSpec) -> None:
-    alone = duration(run(h200, task("a", loads=(load(400 * MB),))), 0)
-    long = 4 * alone
-    both = run(h200, task("a", loads=(load(400 * MB),), compute_ps=long, chunks=8))
-    # All of compute after the first eighth of the loads.
-    assert duration(both, 0) == pytest.approx(long + alone / 8, rel=0.01)
-    serial = run(h200, task("a", loads=(load(400 * MB),), compute_ps=long, chunks=1))
-    assert duration(serial, 0) == pytest.approx(long + alone, rel=0.01)
+def test_compute_alone_takes_its_time(h200: MachineSpec) -> None:
+    assert duration(run(h200, task("a", compute_ps=10, overlap=3.0)), 0) == 10
 
 
 def test_reads_take_no_less_than_the_peak_and_no_more_than_a_third_longer(
@@ -91,8 +91,8 @@ def test_posted_stores_hold_nobody_up(h200: MachineSpec) -> None:
 def test_parts_sum_to_the_duration(h200: MachineSpec) -> None:
     done = run(
         h200,
-        task("a", loads=(load(50 * MB),), compute_ps=9_000_000, chunks=4, launch_ps=1_000_000),
-        task("b", loads=(load(20 * MB, 10**9),), compute_ps=1_000_000, chunks=2),
+        task("a", loads=(load(50 * MB),), compute_ps=9_000_000, overlap=2.5, launch_ps=1_000_000),
+        task("b", loads=(load(20 * MB, 10**9),), compute_ps=1_000_000, overlap=1.5),
     )
     for record in done.records:
         assert sum(ps for _, ps in record.parts) == record.end_ps - record.start_ps
@@ -113,8 +113,8 @@ def test_a_newcomer_joins_at_its_own_time(h200: MachineSpec) -> None:
 def test_skipping_changes_nothing(h200: MachineSpec) -> None:
     store = dataclasses.replace(load(30 * MB, 10**9), is_write=True)
     tasks = (
-        task("a", loads=(load(100 * MB),), stores=(store,), compute_ps=9_000_000, chunks=4),
-        task("b", 0, loads=(load(60 * MB, 3 * 10**8),), chunks=2),
+        task("a", loads=(load(100 * MB),), stores=(store,), compute_ps=9_000_000, overlap=2.5),
+        task("b", 0, loads=(load(60 * MB, 3 * 10**8),), overlap=1.5),
     )
     skipped, whole = run(h200, *tasks), run(h200, *tasks, skip=False)
     assert [r.end_ps for r in skipped.records] == [r.end_ps for r in whole.records]

@@ -37,6 +37,23 @@ def test_an_empty_table_is_said(tmp_path: Path) -> None:
         compare(load_machine("h200"), path)
 
 
+def test_rows_without_a_time_are_named_with_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(
+        "operator,m,n,k,dtype,latency_us\n" + "gemm,1,2,3,bf16,4\n" + 2 * "gemm,1,2,3,bf16,\n"
+    )
+    with pytest.raises(TraceError, match=r"m\.csv:3: no latency \(and in 1 more\): .*latency_us"):
+        compare(load_machine("h200"), path)
+
+
+def test_the_unit_of_the_time_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("operator,m,n,k,dtype,latency_ms\ngemm,1,4096,4096,bf16,0.01\n")
+    (row,) = compare(load_machine("h200"), path).worst
+    assert row["measured_s"] == pytest.approx(1e-5)
+    assert "latency_ms" not in row
+
+
 def test_the_worst_rows_come_first(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bankwidth.validate.verdicts import Case, Verdict, verdicts_to_json
+from bankwidth.validate.verdicts import Case, ErrorCase, Verdict, verdicts_to_json
 
 
 def case(reference: Any, ours: Any, tolerance_pct: float = 0.0) -> Case:
@@ -57,3 +57,39 @@ def test_one_suite_is_an_object_and_several_are_a_list() -> None:
     assert json.loads(json.dumps(verdicts_to_json([verdict]), allow_nan=False)) == expected
     assert not verdict.ok
     assert Verdict(suite="dram", source="", cases=[case(2, 2)]).ok
+
+
+def error_case(mape_pct: float, bar_pct: float | None) -> ErrorCase:
+    return ErrorCase(
+        id="gemm, h200, torch",
+        family="gemm",
+        device="h200",
+        library="torch",
+        figures={"n": 3, "mape_pct": mape_pct},
+        by_size={"< 10 us": {"n": 3}},
+        bar_pct=bar_pct,
+        bar_source="somewhere",
+    )
+
+
+@pytest.mark.parametrize(
+    ("mape_pct", "bar_pct", "ok"),
+    [(7.0, 7.0, True), (7.01, 7.0, False), (0.0, 7.0, True), (400.0, None, True)],
+)
+def test_an_error_holds_up_to_its_bar(mape_pct: float, bar_pct: float | None, ok: bool) -> None:
+    assert error_case(mape_pct, bar_pct).ok is ok
+
+
+def test_an_error_as_json_has_the_keys_of_a_case() -> None:
+    data = error_case(5.0, 7.0).to_json()
+    assert data.keys() >= case(1, 1).to_json().keys()
+    assert (data["quantity"], data["reference"], data["ours"]) == ("mape_pct", 7.0, 5.0)
+    assert (data["error_pct"], data["tolerance_pct"], data["ok"]) == (5.0, 7.0, True)
+    assert (data["n"], data["by_size"], data["unseen"]) == (3, {"< 10 us": {"n": 3}}, None)
+
+
+def test_details_are_part_of_the_json_and_points_are_not() -> None:
+    verdict = Verdict(suite="gpu", source="", cases=[], details={"worst": [1]}, points={"a": [2]})
+    assert verdict.to_json() == {
+        "suite": "gpu", "n": 0, "ok": 0, "source": "", "cases": [], "worst": [1],
+    }  # fmt: skip

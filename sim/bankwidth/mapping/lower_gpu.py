@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bankwidth.devices.gpu.attention import AttentionShape, decode_cost, prefill_cost
 from bankwidth.devices.gpu.chip import Chip, chip_of
+from bankwidth.devices.gpu.collective import Exchange, collective_cost, collective_kernel
 from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
 from bankwidth.devices.gpu.vector import vector_cost
+from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.lower_moe import MoeLowering
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import (
     DTYPE_BITS,
     Attention,
+    Collective,
     Elementwise,
     Embedding,
     KvAppend,
     Matmul,
+    Moe,
     Norm,
     Operator,
     Rope,
@@ -34,25 +39,32 @@ class GpuLowering:
 
     def __init__(self, spec: GpuSpec) -> None:
         self._chip = chip_of(spec)
-        self._launch_ps = ns_to_ps(spec.launch_ns)
+        self._launch_ns = spec.launch_ns
+        self._moe = MoeLowering(
+            chip=self._chip, kernels=spec.moe, launch_ns=spec.launch_ns, counts=_counts
+        )
 
     def lower(self, op: Operator, index: int, engine: str, context: LoweringContext) -> list[Task]:
-        """One kernel per operator. Raises MappingError for a dtype that the chip lacks."""
+        """One kernel per operator, more for a mixture of experts.
+
+        Raises MappingError for a dtype that the chip lacks, and for kernels or links it has not.
+        """
+        if isinstance(op, Moe):
+            return self._moe.tasks(op, index, engine, context)
         cost = _COSTS[type(op)](self._chip, op)
-        half_l2 = self._chip.l2_bytes // 2
         return [
             Task(
                 name=op.name,
                 operator=index,
                 engine=engine,
                 deps=(),
-                launch_ps=self._launch_ps,
+                launch_ps=ns_to_ps(self._launch_ns + cost.start_ns),
                 compute_ps=ns_to_ps(cost.compute_ns),
                 ideal_ps=ns_to_ps(cost.ideal_ns),
-                chunks=cost.chunks,
-                loads=_loads(op, cost, half_l2, context),
+                overlap=cost.overlap,
+                loads=_loads(self._chip, op, cost, context),
                 stores=_stores(op, cost, context),
-                stores_posted=cost.write_bytes <= half_l2,
+                stores_posted=self._chip.stays_in_l2(cost.write_bytes),
                 counts=_counts(self._chip, op, cost),
                 detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
             )
@@ -60,11 +72,11 @@ class GpuLowering:
 
     def supports(self, op: Operator) -> bool:
         """Whether an operator has a kernel here."""
-        return type(op) in _COSTS
+        return isinstance(op, Moe) or type(op) in _COSTS
 
 
 def _counts(chip: Chip, op: Operator, cost: KernelCost) -> dict[str, float]:
-    """What energy is charged for; a byte from the L2 passes shared memory once in and once out."""
+    """What energy is charged for; a byte from the L2 goes into shared memory and out of it."""
     dtype = getattr(op, "dtype", "fp32")
     vector_dtype = dtype if dtype in chip.vector_flops_per_ns else "fp32"
     l2_bits = cost.l2_bytes * 8.0
@@ -73,15 +85,18 @@ def _counts(chip: Chip, op: Operator, cost: KernelCost) -> dict[str, float]:
         f"vector {vector_dtype}": float(cost.vector_flops),
         "l2": l2_bits,
         "shared": 2 * l2_bits,
+        "sm": l2_bits,
+        "link": cost.link_bytes * 8.0,
     }
     return {item: count for item, count in counts.items() if count}
 
 
 def _loads(
-    op: Operator, cost: KernelCost, l2_held: int, context: LoweringContext
+    chip: Chip, op: Operator, cost: KernelCost, context: LoweringContext
 ) -> tuple[Transfer, ...]:
     """`cost.read_bytes` shared out over the inputs that do not sit in the L2, by their size."""
-    cold = [t for t in op.inputs if not _in_l2(t, l2_held)]
+    warm = _activations_in_l2(chip, op)
+    cold = [t for t in op.inputs if not (warm and t.role == "activation")]
     sizes = [t.size_bytes for t in cold]
     total = sum(sizes)
     if not total:
@@ -110,13 +125,13 @@ def _element_bytes(dtype: str) -> float:
     return DTYPE_BITS[dtype] / 8
 
 
-def _in_l2(tensor: Tensor, l2_held: int) -> bool:
-    """An activation was just written by another kernel; half of the L2 may still hold it."""
-    return tensor.role == "activation" and tensor.size_bytes <= l2_held
-
-
 def _activations_in_l2(chip: Chip, op: Operator) -> bool:
-    return all(_in_l2(t, chip.l2_bytes // 2) for t in op.inputs if t.role == "activation")
+    """They were just written by other kernels; the L2 holds them if it has room for all."""
+    return chip.stays_in_l2(_activation_bytes((*op.inputs, *op.outputs)))
+
+
+def _activation_bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.size_bytes for t in tensors if t.role == "activation")
 
 
 def _matmul(chip: Chip, op: Matmul) -> KernelCost:
@@ -152,8 +167,8 @@ def _attention(chip: Chip, op: Attention) -> KernelCost:
 
 
 def _vector(chip: Chip, op: Any) -> KernelCost:
-    held = chip.l2_bytes // 2
-    cold = sum(t.size_bytes for t in op.inputs if not _in_l2(t, held))
+    warm = _activations_in_l2(chip, op)
+    cold = sum(t.size_bytes for t in op.inputs if not (warm and t.role == "activation"))
     return vector_cost(
         chip,
         label=op.kind,
@@ -165,6 +180,22 @@ def _vector(chip: Chip, op: Any) -> KernelCost:
     )
 
 
+def _collective(chip: Chip, op: Collective) -> KernelCost:
+    if chip.fabric is None:
+        raise MappingError(
+            f"collective {op.name!r}: the GPU has no links to others: its device has no field "
+            "'interconnect'"
+        )
+    exchange = Exchange(
+        function=op.function,
+        size_bytes=op.size_bytes,
+        ways=op.ways,
+        is_float="int" not in (op.dtype or ""),
+    )
+    cost = collective_cost(chip.fabric, exchange, chip.collectives)
+    return collective_kernel(chip.fabric, cost)
+
+
 _COSTS: dict[type[Operator], Callable[[Chip, Any], KernelCost]] = {
     Matmul: _matmul,
     Attention: _attention,
@@ -174,4 +205,5 @@ _COSTS: dict[type[Operator], Callable[[Chip, Any], KernelCost]] = {
     Rope: _vector,
     Embedding: _vector,
     KvAppend: _vector,
+    Collective: _collective,
 }

@@ -22,8 +22,8 @@ class Transfer:
 class Task:
     """One piece of work of one engine, with the counts that its energy is made of.
 
-    `chunks` pieces of the loads arrive one after the other and compute starts with the first;
-    stores that are `posted` leave after the task's end without holding it up.
+    Memory's time T and compute's time C take (T^p + C^p)^(1/p) together, p being `overlap`: at 1
+    nothing overlaps. Stores that are `posted` leave after the task's end without holding it up.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Task:
     launch_ps: int = 0
     compute_ps: int = 0
     ideal_ps: int = 0  # the compute at the engine's peak
-    chunks: int = 1
+    overlap: float = 1.0
     loads: tuple[Transfer, ...] = ()
     stores: tuple[Transfer, ...] = ()
     stores_posted: bool = True

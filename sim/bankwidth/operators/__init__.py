@@ -12,6 +12,7 @@ from bankwidth.operators.kinds import KINDS
 from bankwidth.operators.make import PHASES, Workload, make_trace
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.model import AttentionShape, LayerShape, MlpShape, ModelShape
+from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding, KvAppend
 from bankwidth.operators.table import TableRow, operator_from_row, read_table
 from bankwidth.operators.tensor import Tensor
@@ -38,6 +39,7 @@ __all__ = [
     "Matmul",
     "MlpShape",
     "ModelShape",
+    "Moe",
     "Norm",
     "Operator",
     "Rope",

@@ -82,30 +82,37 @@ class KvAppend(Operator):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collective(Operator):
-    """A message of `size_bytes` per participant, exchanged among `ways` of them.
+    """A message of `size_bytes`, exchanged among `ways` participants.
 
-    The additions of a reduction are not counted as FLOPs.
+    The size is the larger of one participant's input and output, as in nccl-tests: the output of
+    an all_gather, the input of a reduce_scatter or an all_to_all. `dtype` is that of what a
+    reduction adds (a 16-bit float when it is not said); the additions are not counted as FLOPs.
     """
 
     kind: ClassVar[str] = "collective"
     size_fields: ClassVar[tuple[str, ...]] = ("size_bytes", "ways")
-    dtype_fields: ClassVar[tuple[str, ...]] = ()
+    dtype_fields: ClassVar[tuple[str, ...]] = ("dtype",)
 
     function: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
     size_bytes: int
     ways: int
+    dtype: str | None = None
 
     def check(self) -> None:
         check_choice(self, "function", COLLECTIVES)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        return (activation(self.input_name(0), (self.size_bytes,), "int8"),)
+        return (activation(self.input_name(0), (self._bytes("all_gather"),), "int8"),)
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        return (activation(self.output_name, (self.size_bytes,), "int8"),)
+        return (activation(self.output_name, (self._bytes("reduce_scatter"),), "int8"),)
 
     @property
     def flops(self) -> int:
         return 0
+
+    def _bytes(self, shared_out: str) -> int:
+        """The message, or one participant's part of it in the function `shared_out`."""
+        return -(-self.size_bytes // (self.ways if self.function == shared_out else 1))

@@ -9,10 +9,14 @@
 | gelu, relu, silu, silu_mul, mul, add           | elements (or M; or tokens, width)               |
 | rope                                           | tokens, heads (or n_head + n_kv_head), head_dim |
 | embedding                                      | tokens, width [, vocab]                         |
+| moe                                            | num_tokens, hidden_size, inter_size, topk,      |
+|                                                | num_experts [, moe_tp_size, moe_ep_size,        |
+|                                                | distribution]                                   |
 | all_reduce, all_gather, reduce_scatter, ...    | bytes, n_gpu                                    |
 
-Every row has `operator`; all but the last family have `dtype`. `tp` divides the columns that Vidur
-gives for the whole model (heads). `latency_s` is optional. Other columns are kept, not read.
+Every row has `operator` (or `op_name`); all but the last family have `dtype` (moe: or `moe_dtype`).
+`tp` divides the columns that Vidur gives for the whole model (heads). A measured time is optional:
+`latency_s`, or in another unit (`latency_us`, see `latency.py`). Other columns are kept, not read.
 """
 
 from __future__ import annotations
@@ -25,20 +29,33 @@ from typing import Any, Final, Literal, NamedTuple
 from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import Operator
+from bankwidth.operators.latency import is_latency, latency_column
 from bankwidth.operators.matmul import Matmul
+from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding
+from bankwidth.operators.routing import BALANCED
 from bankwidth.operators.row import Row
 from bankwidth.operators.textfile import read_text
 from bankwidth.operators.vector import FUNCTIONS, Elementwise, Norm, Rope, Softmax
 
 MAX_PROBLEMS: Final = 20  # rows named in one message
+_TORN: Final = "; the file ends within this line: was it cut off in the middle?"
 # Columns that say nothing about the operator: rows that differ only here share one.
-_NO_SHAPE: Final = frozenset({"latency_s", "device", "kernel", "source_file", "source", "impl"})
+_NO_SHAPE: Final = frozenset({"device", "kernel", "source_file", "source", "impl"})
 # 8-bit products leave the tensor cores in 16 bits: torch._scaled_mm and the fp8 kernels of the
 # measured tables return bf16.
 _RESULT_DTYPES: Final = {"fp8": "bf16", "int8": "bf16"}
 # Models of Vidur's tables whose norms are layer norms and whose function is not gated.
 _LAYERNORM_MODELS: Final = frozenset({"phi-2"})
+# (hidden, inter) of the Nemotron-H models, whose experts have one projection in place of gate and
+# up. Only the tables made through vLLM's FusedMoE layer run it so (aiconfigurator at 095f58a,
+# collector/vllm/collect_moe.py); the older ones gave every model two.
+_UNGATED_MOE: Final = frozenset({(2688, 1856), (2048, 5120)})
+_FUSED_MOE_LAYER: Final = "vllm_unquantizedfusedmoe"
+
+
+class NotOperators(TraceError):
+    """The file holds no operators: it is a table of something else."""
 
 
 class TableRow(NamedTuple):
@@ -50,16 +67,21 @@ class TableRow(NamedTuple):
     latency_s: float | None
 
 
-def read_table(path: str | Path) -> list[TableRow]:
+def read_table(path: str | Path, unknown: dict[str, list[int]] | None = None) -> list[TableRow]:
     """Every row of a CSV file (gzip allowed); equal shapes share one operator.
 
-    Raises TraceError with `file:line` of every wrong row (of the first 20).
+    A row of an operator that is not known is wrong, unless there is a place to note its name and
+    line in `unknown`. Raises TraceError with `file:line` of every wrong row (of the first 20).
     """
     path = Path(path)
-    lines = _cells(path)
-    header = [name.strip() for name in next(lines, (1, []))[1]]
+    text = read_text(path, name_line=True)
+    if not text.strip():
+        raise TraceError(f"{path}:1: empty file: not an operator table")
+    lines = _cells(path, text)
+    header = _header(next(lines, (1, []))[1])
     _check_header(path, header)
-    return _rows(path, header, lines)
+    torn_line = 0 if text.endswith(("\n", "\r")) else len(text.splitlines())
+    return _rows(path, header, lines, unknown, torn_line)
 
 
 def operator_from_row(row: Mapping[str, str], where: str) -> Operator:
@@ -75,26 +97,40 @@ def operator_from_row(row: Mapping[str, str], where: str) -> Operator:
         raise error if str(error).startswith(where) else cells.error(str(error)) from error
 
 
-def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(read_text(path).splitlines(), strict=True)
+def _cells(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(text.splitlines(), strict=True)
     try:
         for cells in reader:
             yield reader.line_num, cells
     except csv.Error as error:
-        raise TraceError(f"{path}:{reader.line_num}: not CSV: {error}") from error
+        cut = _TORN if "end of data" in str(error) else ""
+        raise TraceError(f"{path}:{reader.line_num}: not CSV: {error}{cut}") from error
+
+
+def _header(cells: list[str]) -> list[str]:
+    """Names of the columns; `op_name` stands for `operator` where that is absent."""
+    names = [cell.strip() for cell in cells]
+    return names if "operator" in names else ["operator" if n == "op_name" else n for n in names]
 
 
 def _check_header(path: Path, header: list[str]) -> None:
     if "operator" not in header:
         hint = did_you_mean("operator", header)
-        raise TraceError(f"{path}:1: no column 'operator'{hint}: not an operator table")
+        raise NotOperators(f"{path}:1: no column 'operator'{hint}: not an operator table")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise TraceError(f"{path}:1: column {', '.join(twice)} given twice")
 
 
-def _rows(path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]]) -> list[TableRow]:
-    shape_columns = [index for index, name in enumerate(header) if name not in _NO_SHAPE]
+def _rows(
+    path: Path,
+    header: list[str],
+    lines: Iterator[tuple[int, list[str]]],
+    unknown: dict[str, list[int]] | None,
+    torn_line: int,
+) -> list[TableRow]:
+    latency = latency_column(header, f"{path}:1")
+    shape_columns = [index for index, name in enumerate(header) if _says_shape(name)]
     operators: dict[tuple[str, ...], Operator] = {}
     rows: list[TableRow] = []
     problems: list[str] = []
@@ -104,15 +140,24 @@ def _rows(path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]])
         where = f"{path}:{line}"
         try:
             row = _named(header, cells, where)
+            name = row["operator"].strip()
+            if unknown is not None and name and name not in _MAKERS:
+                unknown.setdefault(name, []).append(line)
+                continue
             key = tuple([cells[index] for index in shape_columns])
             if key not in operators:
                 operators[key] = operator_from_row(row, where)
-            rows.append(TableRow(line, row, operators[key], _latency_s(row, where)))
+            latency_s = latency.seconds(row, where) if latency else None
+            rows.append(TableRow(line, row, operators[key], latency_s))
         except TraceError as error:
-            problems.append(str(error))
+            problems.append(f"{error}{_TORN if line == torn_line else ''}")
     if problems:
         raise TraceError(_joined(problems))
     return rows
+
+
+def _says_shape(name: str) -> bool:
+    return name not in _NO_SHAPE and not is_latency(name)
 
 
 def _named(header: list[str], cells: list[str], where: str) -> dict[str, str]:
@@ -125,17 +170,6 @@ def _joined(problems: list[str]) -> str:
     more = len(problems) - MAX_PROBLEMS
     lines = problems[:MAX_PROBLEMS] + ([f"and {more} more rows"] if more > 0 else [])
     return "\n".join(lines)
-
-
-def _latency_s(row: Mapping[str, str], where: str) -> float | None:
-    text = row.get("latency_s")
-    if not text:
-        return None
-    cells = Row(row, where)
-    latency_s = cells.number("latency_s")
-    if latency_s <= 0:
-        raise cells.error(f"latency_s must be above 0, got {text}")
-    return latency_s
 
 
 def _matmul(name: str, row: Row) -> Operator:
@@ -260,13 +294,38 @@ def _embedding(name: str, row: Row) -> Operator:
     )
 
 
+def _moe(name: str, row: Row) -> Operator:
+    dtype = row.dtype("moe_dtype" if row.has("moe_dtype") else "dtype")
+    hidden, inter = row.integer("hidden_size", "hidden"), row.integer("inter_size", "inter")
+    is_layer = row.has("kernel_source") and row.text("kernel_source").startswith(_FUSED_MOE_LAYER)
+    return Moe(
+        name=name,
+        tokens=row.integer("num_tokens", "tokens"),
+        hidden=hidden,
+        inter=inter,
+        topk=row.integer("topk"),
+        experts=row.integer("num_experts", "experts"),
+        moe_tp=row.integer("moe_tp_size", "moe_tp", default=1),
+        moe_ep=row.integer("moe_ep_size", "moe_ep", default=1),
+        routing=row.text("distribution") if row.has("distribution") else BALANCED,
+        gated=not (is_layer and (hidden, inter) in _UNGATED_MOE),
+        dtype=dtype,
+        weight_dtype=dtype,
+    )
+
+
 _Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 
 
 def _collective(function: _Collective) -> Callable[[str, Row], Operator]:
     def make(name: str, row: Row) -> Operator:
-        size_bytes, ways = row.integer("bytes"), row.integer("n_gpu", "ways")
-        return Collective(name=name, function=function, size_bytes=size_bytes, ways=ways)
+        return Collective(
+            name=name,
+            function=function,
+            size_bytes=row.integer("bytes"),
+            ways=row.integer("n_gpu", "ways"),
+            dtype=row.dtype() if row.has("dtype") else None,
+        )
 
     return make
 
@@ -285,6 +344,7 @@ _MAKERS: Final[dict[str, Callable[[str, Row], Operator]]] = {
     **{function: _elementwise(function) for function in FUNCTIONS},
     "rope": _rope,
     "embedding": _embedding,
+    "moe": _moe,
     "all_reduce": _collective("all_reduce"),
     "all_gather": _collective("all_gather"),
     "reduce_scatter": _collective("reduce_scatter"),

@@ -10,14 +10,16 @@ from typing import Final
 from bankwidth.errors import TraceError
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
+_PIECE_BYTES: Final = 4096
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, name_line: bool = False) -> str:
     """The whole file as text; gzip is recognised by its first bytes.
 
-    Raises TraceError when it is missing, unreadable, damaged or not UTF-8.
+    Raises TraceError when it is missing, unreadable, damaged or not UTF-8. With `name_line` the
+    message for a damaged file also says at which line it ends.
     """
-    data = _unpacked(path, _read(path))
+    data = _unpacked(path, _read(path), name_line)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -32,10 +34,22 @@ def _read(path: Path) -> bytes:
         raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _unpacked(path: Path, data: bytes) -> bytes:
+def _unpacked(path: Path, data: bytes, name_line: bool) -> bytes:
     if not data.startswith(GZIP_MAGIC):
         return data
     try:
         return gzip.decompress(data)
     except (EOFError, OSError, zlib.error) as error:
-        raise TraceError(f"{path}: damaged or truncated gzip file ({error})") from error
+        where = f"{path}:{_last_line(data)}" if name_line else f"{path}"
+        raise TraceError(f"{where}: damaged or truncated gzip file ({error})") from error
+
+
+def _last_line(data: bytes) -> int:
+    """The line at which what can be unpacked ends."""
+    unpacker, lines = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), 1
+    try:
+        for start in range(0, len(data), _PIECE_BYTES):
+            lines += unpacker.decompress(data[start : start + _PIECE_BYTES]).count(b"\n")
+    except zlib.error:
+        pass  # damaged from here on
+    return lines

@@ -56,6 +56,15 @@ def write_replay(
     return _write_all(path, contents)
 
 
+def write_files(path: Path, contents: Mapping[str, bytes | dict[str, Any]]) -> list[Path]:
+    """Write files by name into a folder that was checked; an object becomes JSON."""
+    packed = {
+        name: _json(content).encode() if isinstance(content, dict) else content
+        for name, content in contents.items()
+    }
+    return _write_all(path, packed)
+
+
 def _write_all(path: Path, contents: dict[str, bytes]) -> list[Path]:
     made = _missing(path)
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
+
+from bankwidth.report.gpu_validation import print_gpu_validation
 
 Case = Mapping[str, Any]
 Suite = Mapping[str, Any]
@@ -16,10 +18,19 @@ Suite = Mapping[str, Any]
 def print_validation(data: Suite | Sequence[Suite], console: Console) -> None:
     """Prints one suite or several, given as their JSON."""
     for suite in [data] if isinstance(data, Mapping) else data:
-        console.print(Text(f"{suite['suite']} against {suite['source']}", "bold"), soft_wrap=True)
-        for line in _lines(suite["cases"]):
-            console.print(line, soft_wrap=True)
-        console.print(_outcome(suite), soft_wrap=True)
+        _PRINTERS.get(suite["suite"], _print_runs)(suite, console)
+
+
+def _print_runs(suite: Suite, console: Console) -> None:
+    """A line per run, below it what does not hold."""
+    console.print(Text(f"{suite['suite']} against {suite['source']}", "bold"), soft_wrap=True)
+    for line in _lines(suite["cases"]):
+        console.print(line, soft_wrap=True)
+    console.print(_outcome(suite), soft_wrap=True)
+
+
+# Suites whose cases are no runs that hold or fail figure by figure.
+_PRINTERS: Final[Mapping[str, Callable[[Suite, Console], None]]] = {"gpu": print_gpu_validation}
 
 
 def _lines(cases: Sequence[Case]) -> Iterator[Text]:

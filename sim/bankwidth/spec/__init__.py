@@ -10,10 +10,13 @@ from bankwidth.spec.device import DEVICES, AnyDeviceSpec, EngineSpec, MemorySpec
 from bankwidth.spec.dram import DramSpec
 from bankwidth.spec.dtypes import DTYPES
 from bankwidth.spec.files import find, shipped_names
-from bankwidth.spec.gpu import GpuEnergySpec, GpuSpec, TileSpec
+from bankwidth.spec.fit import FitParameter
+from bankwidth.spec.gpu import GpuEnergySpec, GpuSpec, MatmulKernelsSpec, TileFamilySpec
+from bankwidth.spec.interconnect import InterconnectSpec, MulticastSpec
 from bankwidth.spec.links import LinkSpec
 from bankwidth.spec.load import (
     check_file,
+    fit_parameters,
     load_device,
     load_machine,
     load_workload,
@@ -21,6 +24,7 @@ from bankwidth.spec.load import (
 )
 from bankwidth.spec.machine import MachineSpec
 from bankwidth.spec.mapping import OPERATOR_KINDS, ROLES, MappingSpec
+from bankwidth.spec.moe_kernels import MoeKernelsSpec, TunedShapeSpec
 from bankwidth.spec.pim import PimSpec
 from bankwidth.spec.problems import Problem
 from bankwidth.spec.schema import SCHEMA_KINDS, json_schema
@@ -40,20 +44,27 @@ __all__ = [
     "DeviceSpec",
     "DramSpec",
     "EngineSpec",
+    "FitParameter",
     "GpuEnergySpec",
     "GpuSpec",
+    "InterconnectSpec",
     "LinkSpec",
     "MachineSpec",
     "MappingSpec",
+    "MatmulKernelsSpec",
     "MemorySpec",
+    "MoeKernelsSpec",
+    "MulticastSpec",
     "OpsSpec",
     "PimSpec",
     "Problem",
     "Spec",
-    "TileSpec",
+    "TileFamilySpec",
+    "TunedShapeSpec",
     "WorkloadSpec",
     "check_file",
     "find",
+    "fit_parameters",
     "json_schema",
     "load_device",
     "load_machine",

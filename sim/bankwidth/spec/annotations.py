@@ -28,6 +28,31 @@ def below(annotation: Any, item: int | str) -> tuple[Any, bool]:
     return (field.annotation if field else None), False
 
 
+def ruled(annotation: Any, item: int | str) -> Any:
+    """Type of an entry as `below` gives it, with the rules of its field."""
+    model = model_of(annotation)
+    field = field_of(model, str(item)) if model else None
+    if field is None or not field.metadata:
+        return below(annotation, item)[0]
+    return Annotated.__class_getitem__((field.annotation, *field.metadata))  # type: ignore[attr-defined]
+
+
+def member_of(annotation: Any, tag: object) -> Any:
+    """Of a union of descriptions that with a tag; any other type as it is."""
+    annotation = _bare(annotation)
+    is_union = get_origin(annotation) in (Union, UnionType)
+    return _member(get_args(annotation), str(tag)) if is_union else annotation
+
+
+def dimension_of(annotation: Any) -> str:
+    """Dimension of a type of quantities; empty for any other type."""
+    rules = getattr(annotation, "__metadata__", ())
+    schemas = [rule.json_schema for rule in rules if isinstance(rule, WithJsonSchema)]
+    found = [schema["title"] for schema in schemas if schema]
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    return next(iter([*found, *filter(None, map(dimension_of, members))]), "")
+
+
 def _bare(annotation: Any) -> Any:
     """Without Annotated[...] and `| None`."""
     while get_origin(annotation) is Annotated:

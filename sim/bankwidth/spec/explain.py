@@ -54,6 +54,14 @@ def problems_of(error: ValidationError, root: Node, model: type[BaseModel]) -> l
     ]
 
 
+def problem_of_value(error: ValidationError, node: Node, path: str) -> Problem:
+    """The first that is wrong with one value, validated on its own."""
+    place = _Place(
+        node=node, path=path, parent=None, is_key=False, is_there=True, is_below_broken=False
+    )
+    return _problem(error.errors(include_url=False)[0], place)
+
+
 def _place(loc: Iterable[int | str], root: Node, model: type[BaseModel]) -> _Place:
     node, path, is_there = root, "", True
     annotation: Any = model

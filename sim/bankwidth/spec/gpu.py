@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from fractions import Fraction
+from itertools import product
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +17,7 @@ from bankwidth.spec.base import (
     Ghz,
     Mw,
     Ns,
+    NsOrZero,
     Pj,
     PjPerBit,
     Relation,
@@ -25,14 +28,46 @@ from bankwidth.spec.base import (
     pick_mapping,
 )
 from bankwidth.spec.dtypes import DTYPES, Dtype
+from bankwidth.spec.interconnect import InterconnectSpec
+from bankwidth.spec.moe_kernels import MoeKernelsSpec
+
+# Accumulators leave a quarter of the registers for addresses and operands.
+ACCUMULATOR_SHARE = Fraction(3, 4)
+ACCUMULATOR_BYTES = 4
+Share = Annotated[float, Field(gt=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Cycles = Annotated[float, Field(ge=0)]
 
 
-class TileSpec(Spec):
-    """Shape of the output tile (m x n) that one thread block computes, k elements at a time."""
+class TileFamilySpec(Spec):
+    """Output tiles of thread blocks: every `m` with every `n`, also turned if `either_way`."""
 
-    m: Count
-    n: Count
-    k: Count
+    m: list[Count] = Field(min_length=1)
+    n: list[Count] = Field(min_length=1)
+    either_way: bool = False
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """(m, n) of all of them; one may come twice."""
+        for m, n in product(self.m, self.n):
+            yield m, n
+            if self.either_way:
+                yield n, m
+
+
+class MatmulKernelsSpec(Spec):
+    """A library's matrix multiplies on this chip. Cycles are of the SM clock; rates per SM."""
+
+    tiles: list[TileFamilySpec] = Field(min_length=1)
+    start_ns: NsOrZero = Field(description="before the first load and after the last store")
+    prologue_cycles: Cycles = Field(description="first loads of a kernel until it multiplies")
+    tensor_efficiency: Share = Field(description="of the tensor peak in the steps of a full tile")
+    feed_bytes_per_cycle: Rate = Field(description="operands from the L2 into an SM")
+    step_cycles: Cycles = Field(description="shortest step of k, 128 bytes of an operand's row")
+    store_bytes_per_cycle: Rate = Field(description="results out of an SM")
+    split_ns: NsOrZero = Field(description="the second kernel that sums the pieces of split k")
+    overlap: Annotated[float, Field(ge=1)] = Field(
+        description="exponent p of memory and compute time together, (T^p + C^p)^(1/p)"
+    )
 
 
 class GpuEnergySpec(Spec):
@@ -42,6 +77,9 @@ class GpuEnergySpec(Spec):
     vector_flop_pj: dict[Dtype, Pj] = Field(description="per flop of the vector units")
     l2_pj_per_bit: PjPerBit = Field(description="a bit read from or written to the L2")
     shared_pj_per_bit: PjPerBit = Field(description="a bit read from or written to shared memory")
+    sm_pj_per_bit: PjPerBit = Field(
+        description="a bit that enters an SM: registers, instructions and addresses to use it"
+    )
     static_mw: Mw = Field(description="power of the whole chip that flows whatever it computes")
 
 
@@ -59,10 +97,18 @@ class GpuSpec(DeviceSpec):
     shared_bytes: Bytes = Field(description="shared memory per SM")
     registers_bytes: Bytes = Field(description="register file per SM")
     launch_ns: Ns = Field(description="gap between dependent kernels under graph replay")
-    kernel_min_ns: Ns = Field(description="the shortest kernel, its launch included")
     block_ns: Ns = Field(description="start, prologue and epilogue of one thread block")
-    stages: Count = Field(description="tiles of k in flight before the first multiply")
-    tiles: list[TileSpec] = Field(min_length=1)
+    l2_warm: Share = Field(description="of the L2, in which activations stay for the next kernel")
+    sustained_slowdown: Annotated[float, Field(ge=0)] = Field(
+        description="of compute in kernels long enough to run into the power limit"
+    )
+    matmul: MatmulKernelsSpec
+    moe: MoeKernelsSpec | None = Field(
+        default=None, description="kernels of mixtures of experts; absent: it runs none"
+    )
+    interconnect: InterconnectSpec | None = Field(
+        default=None, description="links to the other GPUs of its node; absent: it has none"
+    )
     energy: GpuEnergySpec
 
     @classmethod
@@ -76,21 +122,36 @@ class GpuSpec(DeviceSpec):
             yield from _same_dtypes(data, rates, energy, energies)
         if "fp32" not in pick_mapping(data, "vector_tflops"):
             yield ("vector",), "the fp32 rate is missing; formats without a rate compute at it"
-        yield from _large_tiles(data)
+        yield from _no_tiles(data)
+
+    def tiles(self) -> list[tuple[int, int]]:
+        """(m, n) of the library's output tiles whose accumulators the registers hold."""
+        known = {tile for family in self.matmul.tiles for tile in family.tiles()}
+        return sorted(tile for tile in known if _fits(tile, self.registers_bytes))
 
 
-def _large_tiles(data: object) -> Iterator[Relation]:
-    """A block's fp32 results fill registers, two pieces of 16-bit operands shared memory."""
-    registers, shared = pick_bytes(data, "registers_bytes"), pick_bytes(data, "shared_bytes")
-    tiles = pick(data, "tiles")
-    for index, tile in enumerate(tiles if isinstance(tiles, list | tuple) else ()):
-        m, n, k = (pick(tile, field) for field in ("m", "n", "k"))
-        if not all(isinstance(size, int) for size in (m, n, k)):
-            continue  # the tile says so itself
-        if registers and 4 * m * n > registers:
-            yield ("tiles", index), f"{m} x {n} results need {4 * m * n} bytes of registers"
-        if shared and 4 * k * (m + n) > shared:
-            yield ("tiles", index), f"its operands need {4 * k * (m + n)} bytes of shared memory"
+def _fits(tile: tuple[int, int], registers_bytes: int) -> bool:
+    return ACCUMULATOR_BYTES * tile[0] * tile[1] <= ACCUMULATOR_SHARE * registers_bytes
+
+
+def _no_tiles(data: object) -> Iterator[Relation]:
+    """The smallest tile of a family must fit; larger ones of it are left out."""
+    registers, families = pick_bytes(data, "registers_bytes"), pick(pick(data, "matmul"), "tiles")
+    for index, family in enumerate(families if isinstance(families, list | tuple) else ()):
+        sides = [pick(family, side) for side in ("m", "n")]
+        if not registers or not all(_sizes(side) for side in sides):
+            continue  # said elsewhere
+        m, n = (min(side) for side in sides)
+        if not _fits((m, n), registers):
+            need = ACCUMULATOR_BYTES * m * n
+            yield (
+                ("matmul", "tiles", index),
+                f"{m} x {n} results need {need} bytes, more than 3/4 of the registers",
+            )
+
+
+def _sizes(side: object) -> bool:
+    return isinstance(side, list | tuple) and bool(side) and all(isinstance(n, int) for n in side)
 
 
 def _same_dtypes(data: object, rates: str, energy: object, energies: str) -> Iterator[Relation]:

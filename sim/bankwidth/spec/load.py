@@ -13,6 +13,7 @@ from bankwidth.spec.compose import Composer
 from bankwidth.spec.device import DEVICES, AnyDeviceSpec
 from bankwidth.spec.explain import problems_of
 from bankwidth.spec.files import find
+from bankwidth.spec.fit import FitParameter, fits_of
 from bankwidth.spec.hf_config import is_hf_config, read_hf_config
 from bankwidth.spec.machine import MachineSpec
 from bankwidth.spec.problems import Problem, Unreadable, in_order, raise_problems
@@ -35,6 +36,7 @@ class _Loaded:
 
     spec: AnySpec | None = None
     root: Node | None = None
+    fits: list[FitParameter] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -73,6 +75,29 @@ def sources_of(path: str | Path) -> dict[str, str | None]:
     return {key: node.source for key, node in physical_values(loaded.root)}
 
 
+def fit_parameters(path: str | Path) -> list[FitParameter]:
+    """The values of a file, and of the files it is made of, that are marked with `fit:`.
+
+    In the order of the file. Raises SpecError when anything in the file is wrong.
+    """
+    loaded = _load(Path(path), list(MODELS))
+    if loaded.problems:
+        raise_problems(loaded.problems)
+    return loaded.fits
+
+
+def fittable(path: str | Path) -> list[str]:
+    """Key paths of the numbers and quantities of a machine's engines that `fit:` could mark.
+
+    Energies, which no time depends on, and entries of lists are left out.
+    """
+    loaded = _load(Path(path), ["machine"])
+    engines = loaded.root.children.get("engines") if loaded.root else None
+    found = [key.split(".") for key, _ in physical_values(engines)] if engines else []
+    return [".".join(["engines", *keys]) for keys in found
+            if "energy" not in keys and not any(map(str.isdigit, keys))]  # fmt: skip
+
+
 def _expect(path: Path, model: type[S], kinds: list[str]) -> S:
     loaded = _load(path, kinds)
     if not isinstance(loaded.spec, model):
@@ -99,8 +124,10 @@ def _read(path: Path, kinds: list[str]) -> _Loaded:
     if kind is not None:
         loaded.problems = in_order([*problems, kind], str(path))
         return loaded
-    spec, wrong = _validated(root, MODELS[str(plain(root.children[KIND]))])
-    loaded.problems = in_order([*problems, *wrong], str(path))
+    model = MODELS[str(plain(root.children[KIND]))]
+    spec, wrong = _validated(root, model)
+    loaded.fits, wrong_fits = fits_of(root, model, wrong)
+    loaded.problems = in_order([*problems, *wrong, *wrong_fits], str(path))
     loaded.spec = None if loaded.problems else spec
     return loaded
 

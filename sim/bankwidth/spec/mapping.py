@@ -12,7 +12,7 @@ from bankwidth.spec.base import Relation, Spec, pick_mapping, unknown
 ROLES: Final = ("weights", "kv", "activations")
 OPERATOR_KINDS: Final = (
     "matmul", "attention", "norm", "softmax", "elementwise", "rope", "embedding", "kv_append",
-    "collective",
+    "moe", "collective",
 )  # fmt: skip
 DEFAULT: Final = "default"
 

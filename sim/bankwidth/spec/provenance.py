@@ -1,7 +1,7 @@
 """`source:` keys: a value's own in `{value:, source:}`, or that of a group around it.
 
 Sources are handed down to the values before files are merged, so that a value that overrides
-another never inherits the source of what it replaced.
+another never inherits the source of what it replaced. The same holds for the bounds in `fit:`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from bankwidth.errors import did_you_mean
 from bankwidth.spec.base import unknown
 from bankwidth.spec.problems import Problem
 from bankwidth.spec.tree import Node, join
@@ -17,6 +18,8 @@ from bankwidth.units import is_quantity
 
 VALUE: Final = "value"
 SOURCE: Final = "source"
+FIT: Final = "fit"  # bounds of a value that calibration may change
+_WRAPPER: Final = [VALUE, SOURCE, FIT]
 _NOT_PHYSICAL: Final = frozenset({"schema_version"})
 
 
@@ -58,6 +61,8 @@ def _walk(node: Node, source: str | None, path: str, problems: list[Problem]) ->
     source = _source_of(node, source, path, problems)
     if VALUE in node.value:
         return _unwrapped(node, source, path, problems)
+    if FIT in node.value:
+        return _without_value(node, path, problems)
     entries = {
         key: _walk(child, source, join(path, key), problems)
         for key, child in node.value.items()
@@ -68,11 +73,21 @@ def _walk(node: Node, source: str | None, path: str, problems: list[Problem]) ->
 
 def _unwrapped(node: Node, source: str | None, path: str, problems: list[Problem]) -> Node:
     for key, child in node.children.items():
-        if key not in (VALUE, SOURCE):
-            message = unknown("key", key, [VALUE, SOURCE])
+        if key not in _WRAPPER:
+            message = unknown("key", key, _WRAPPER)
             problems.append(Problem(child.at, join(path, key), message))
     inner = _walk(node.children[VALUE], source, path, problems)
-    return replace(inner, key_mark=node.key_mark)
+    return replace(inner, key_mark=node.key_mark, fit=node.children.get(FIT, inner.fit))
+
+
+def _without_value(node: Node, path: str, problems: list[Problem]) -> Node:
+    """Bounds that stand beside no value."""
+    others = [key for key in node.children if key not in _WRAPPER]
+    meant = [key for key in others if did_you_mean(key, [VALUE])]
+    hint = f", did you mean it by {meant[0]!r}?" if meant else ""
+    message = f"bounds need the {VALUE!r} that they are for beside them{hint}"
+    problems.append(Problem(node.children[FIT].at, join(path, FIT), message))
+    return replace(node, is_broken=True)
 
 
 def _source_of(node: Node, inherited: str | None, path: str, problems: list[Problem]) -> str | None:

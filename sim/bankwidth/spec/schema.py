@@ -104,11 +104,24 @@ def _table(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _sourced(schema: dict[str, Any]) -> dict[str, Any]:
     bare = {k: v for k, v in schema.items() if k != "description"}
+    fit = {"fit": _bounds(bare)} if _is_single(bare) else {}
     wrapped = {
         "type": "object",
-        "properties": {"value": bare, "source": dict(_SOURCE)},
+        "properties": {"value": bare, "source": dict(_SOURCE)} | fit,
         "required": ["value"],
         "additionalProperties": False,
     }
     described = {"description": schema["description"]} if "description" in schema else {}
     return described | {"anyOf": [bare, wrapped]}
+
+
+def _is_single(schema: dict[str, Any]) -> bool:
+    """Whether a physical value is one number or quantity, and no list."""
+    members = schema.get("anyOf", [])
+    return schema.get("type") in ("integer", "number", "string") or any(map(_is_single, members))
+
+
+def _bounds(value: dict[str, Any]) -> dict[str, Any]:
+    """`fit: [low, high]` beside a value: calibration may change it between these."""
+    words = "calibration may change the value between these two, the lower one first"
+    return {"type": "array", "items": value, "minItems": 2, "maxItems": 2, "description": words}

@@ -19,13 +19,15 @@ MAX_DEPTH: Final = 50
 class Node:
     """A scalar, mapping or list, with its place, its key's place and the source of its value.
 
-    `is_broken` says that a problem was reported for it already: what it lacks is no news.
+    `fit` are the bounds beside a value that calibration may change. `is_broken` says that a problem
+    was reported for it already: what it lacks is no news.
     """
 
     value: Scalar | Mapping[str, Node] | tuple[Node, ...]
     mark: Mark
     key_mark: Mark | None = None
     source: str | None = None
+    fit: Node | None = None
     is_broken: bool = False
 
     @property

@@ -18,6 +18,20 @@ from bankwidth.units import ns_to_ps
 Process = Generator[simpy.Event, Any, None]
 
 
+def together_ps(memory_ps: int, compute_ps: int, overlap: float) -> int:
+    """Memory and compute of one task, overlapped as far as its exponent says; never shorter."""
+    longer, shorter = max(memory_ps, compute_ps), min(memory_ps, compute_ps)
+    if shorter == 0:
+        return longer
+    factor: float = (1.0 + (shorter / longer) ** overlap) ** (1.0 / overlap)
+    return round(longer * factor)
+
+
+def moved_before_end(task: Task) -> tuple[Transfer, ...]:
+    """What a task waits for: its loads, and stores that are not posted."""
+    return task.loads if task.stores_posted else (*task.loads, *task.stores)
+
+
 class Engine:
     """Runs tasks in the order they become ready; memories are reached over links."""
 
@@ -27,15 +41,12 @@ class Engine:
         name: str,
         memories: Mapping[str, Memory],
         links: Mapping[str, Link],
-        *,
-        shortest_ps: int = 0,
     ) -> None:
         self.env = env
         self.name = name
         self.busy_ps = 0
         self._memories = memories
         self._links = links  # by the memory they lead to
-        self._shortest_ps = shortest_ps
         self._turn = simpy.Resource(env, capacity=1)
 
     def run(self, task: Task, record: TaskRecord) -> Process:
@@ -46,7 +57,6 @@ class Engine:
             record.parts.append(("wait", held_ps - record.start_ps))
             yield from self._launch(task, record)
             yield from self._program(task, record) if task.program else self._body(task, record)
-            yield from self._shortest(held_ps, record)
             self.busy_ps += self._now() - held_ps
         record.end_ps = self._now()
         self._post(task)
@@ -60,24 +70,14 @@ class Engine:
         record.parts.append(("launch", task.launch_ps))
 
     def _body(self, task: Task, record: TaskRecord) -> Process:
-        """Loads, compute on chunks as they arrive, and stores too large to be posted.
-
-        The loads' chunks arrive evenly from first to last byte; two buffers let compute on one
-        overlap the arrival of the next. So compute ends one chunk after the last arrival, or all
-        of compute after the first, whichever is later.
-        """
+        """Loads, stores too large to be posted, and what compute adds to the time they take."""
         start_ps = self._now()
-        loads = [self._move(t) for t in task.loads]
-        stores = [] if task.stores_posted else [self._move(t) for t in task.stores]
-        if loads:
-            yield self.env.all_of(loads)
-        loaded_ps = self._now() - start_ps
-        tail_ps = max(task.compute_ps // task.chunks,
-                      task.compute_ps - loaded_ps + loaded_ps // task.chunks)  # fmt: skip
-        yield self.env.timeout(tail_ps)
-        if stores:
-            yield self.env.all_of(stores)
-        served: list[Any] = [event.value for event in loads + stores]
+        moves = [self._move(t) for t in moved_before_end(task)]
+        if moves:
+            yield self.env.all_of(moves)
+        moved_ps = self._now() - start_ps
+        yield self.env.timeout(together_ps(moved_ps, task.compute_ps, task.overlap) - moved_ps)
+        served: list[Any] = [event.value for event in moves]
         self._explain(task, record, start_ps, served)
 
     def _program(self, task: Task, record: TaskRecord) -> Process:
@@ -106,7 +106,7 @@ class Engine:
     def _explain(
         self, task: Task, record: TaskRecord, start_ps: int, served: Sequence[Served]
     ) -> None:
-        moved = [*task.loads, *(() if task.stores_posted else task.stores)]
+        moved = moved_before_end(task)
         for transfer, part in zip(moved, served, strict=True):
             record.serve(transfer.memory, part.start_ps, part.end_ps)
         bytes_ps = self._bytes_ps(moved)
@@ -142,13 +142,6 @@ class Engine:
         if bytes_ps.get(slowest, 0) >= task.compute_ps:
             return f"{slowest} bandwidth" if slowest else f"{self.name} launch"
         return f"{self.name} compute"
-
-    def _shortest(self, held_ps: int, record: TaskRecord) -> Process:
-        """No kernel is shorter than the engine's shortest; what is missing counts as launch."""
-        missing_ps = self._shortest_ps - (self._now() - held_ps)
-        if missing_ps > 0:
-            yield self.env.timeout(missing_ps)
-            record.parts.append(("launch", missing_ps))
 
     def _move(self, transfer: Transfer) -> simpy.Event:
         return self.env.process(self._transfer(transfer))

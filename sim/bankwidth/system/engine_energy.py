@@ -12,8 +12,13 @@ def _gpu_items(spec: GpuSpec) -> dict[str, float]:
     energy = spec.energy
     tensor = {f"tensor {dtype}": pj for dtype, pj in energy.flop_pj.items()}
     vector = {f"vector {dtype}": pj for dtype, pj in energy.vector_flop_pj.items()}
-    caches = {"l2": energy.l2_pj_per_bit, "shared": energy.shared_pj_per_bit}
-    return tensor | vector | caches
+    bits = {
+        "l2": energy.l2_pj_per_bit,
+        "shared": energy.shared_pj_per_bit,
+        "sm": energy.sm_pj_per_bit,
+        "link": spec.interconnect.energy_pj_per_bit if spec.interconnect else 0.0,
+    }
+    return tensor | vector | bits
 
 
 def _asic_items(spec: AsicSpec) -> dict[str, float]:

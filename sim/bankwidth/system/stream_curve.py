@@ -10,6 +10,7 @@ know either.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 
 import simpy
 
@@ -88,7 +89,7 @@ def curve_of(spec: DramSpec, *, is_write: bool) -> StreamCurve:
 
 
 class CurveMemory:
-    """Transfers one after the other, each as long as its stream takes on an idle memory."""
+    """Transfers one after the other; those of one direction without a pause are one stream."""
 
     def __init__(self, env: simpy.Environment, name: str, spec: DramSpec) -> None:
         self.env = env
@@ -102,19 +103,33 @@ class CurveMemory:
         self._free_ps = 0
         self._busy_ps = 0
         self._counts: dict[str, float] = {}
+        self._run_bursts = {False: 0, True: 0}  # by direction, since the memory was idle
 
     def transfer(self, address: int, size_bytes: int, *, is_write: bool) -> simpy.Event:
         """Event that succeeds with a `Served` when the last burst is done."""
         curve = curve_of(self._spec, is_write=is_write)
-        bursts = max(1, -(-size_bytes // (self.channels * self.config.burst_bytes)))
-        duration_ps = round(curve.ticks(bursts) * self.config.tick_ps)
-        refresh_ps = round(curve.refresh_ticks(bursts) * self.config.tick_ps)
+        bursts = self._bursts(size_bytes)
         start_ps = max(self._free_ps, int(self.env.now))
+        if start_ps > self._free_ps:
+            self._run_bursts = {False: 0, True: 0}
+        before = self._run_bursts[is_write]
+        self._run_bursts[is_write] = before + bursts
+        duration_ps = self._between_ps(curve.ticks, before, before + bursts)
+        refresh_ps = self._between_ps(curve.refresh_ticks, before, before + bursts)
         self._free_ps = start_ps + duration_ps
         self._busy_ps += duration_ps
         self._count(curve.counts(bursts), size_bytes, is_write)
         served = Served(start_ps, self._free_ps, refresh_ps)
         return self.env.timeout(self._free_ps - int(self.env.now), served)
+
+    def _bursts(self, size_bytes: int) -> int:
+        """Bursts of one channel; the channels share every transfer evenly."""
+        return max(1, -(-size_bytes // (self.channels * self.config.burst_bytes)))
+
+    def _between_ps(self, ticks: Callable[[int], float], first: int, last: int) -> int:
+        """Time from burst `first` of a stream to burst `last`; 0 is the idle memory."""
+        start = ticks(first) if first else 0.0
+        return round(ticks(last) * self.config.tick_ps) - round(start * self.config.tick_ps)
 
     def finish(self) -> None:
         """Counts are up to date after each transfer."""

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import simpy
 
 from bankwidth.errors import MappingError
-from bankwidth.spec import GpuSpec, MachineSpec, PimSpec
+from bankwidth.spec import MachineSpec, PimSpec
 from bankwidth.system.engine import Engine
 from bankwidth.system.link import Link
 from bankwidth.system.memory import DramMemory, Memory
 from bankwidth.system.pim_memory import PimMemory
 from bankwidth.system.stream_curve import CurveMemory
-from bankwidth.units import ns_to_ps
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -64,29 +63,22 @@ def wire(machine: MachineSpec, *, skip: bool = True, curves: bool = False) -> Wi
         else:
             memories[name] = DramMemory(env, name, spec, skip=skip)
     engines = {
-        name: Engine(
-            env,
-            name,
-            memories,
-            _routes(machine, name, links),
-            shortest_ps=ns_to_ps(spec.kernel_min_ns) if isinstance(spec, GpuSpec) else 0,
-        )
-        for name, spec in machine.engines.items()
+        name: Engine(env, name, memories, routes(machine, name, links)) for name in machine.engines
     }
     return Wired(env=env, machine=machine, engines=engines, memories=memories, links=links)
 
 
-def _routes(machine: MachineSpec, engine: str, links: Mapping[str, Link]) -> dict[str, Link]:
+def routes(machine: MachineSpec, engine: str, links: Mapping[str, Link]) -> dict[str, Link]:
     """The link on the shortest path to each memory; none where the engine sits in the memory."""
     routes = {}
     for memory in set(machine.mapping.place.values()):
-        names = _links_between(machine, engine, memory)
+        names = links_between(machine, engine, memory)
         if names:
             routes[memory] = links[names[-1]]
     return routes
 
 
-def _links_between(machine: MachineSpec, engine: str, memory: str) -> list[str]:
+def links_between(machine: MachineSpec, engine: str, memory: str) -> list[str]:
     """Names of the links on the shortest path. Neighbours need no graph, and none is imported."""
     spec = machine.engines[engine]
     if isinstance(spec, PimSpec) and spec.memory == memory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bankwidth.errors import TraceError
-from bankwidth.operators import read_table
+from bankwidth.errors import MappingError, TraceError
+from bankwidth.operators import TableRow, read_table
+from bankwidth.operators.latency import is_latency
 from bankwidth.results import Table
 from bankwidth.spec import MachineSpec
 from bankwidth.system.run import Progress
-from bankwidth.validate.ops import run_ops
+from bankwidth.validate.ops import PROGRESS_ROWS
+from bankwidth.validate.predict import Predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +54,9 @@ def compare(
     progress: Progress | None = None,
 ) -> Comparison:
     """Simulate every measured row. Raises TraceError for rows without a measured latency."""
-    table = run_ops(machine, path, progress=progress)
-    if len(table) == 0:
-        raise TraceError(f"{path}: no rows")
-    measured_s = np.asarray(table["measured_s"], dtype=np.float64)
-    if np.isnan(measured_s).any():
-        line = int(table["line"][int(np.isnan(measured_s).argmax())])
-        raise TraceError(f"{path}:{line}: no latency_s: a comparison needs it in every row")
+    rows = read_table(path)
+    measured_s = np.array(check_measured(rows, path))
+    table = _timed(machine, rows, path, progress)
     ours_s = np.asarray(table["latency_s"], dtype=np.float64)
     names = table["operator"]
     families = {
@@ -66,20 +64,57 @@ def compare(
         for name in dict.fromkeys(names.tolist())
     }
     order = np.argsort(-np.abs(ours_s / measured_s - 1.0), kind="stable")[: max(0, worst)]
-    return Comparison(families=families, worst=_worst(path, table, order), rows=table)
+    return Comparison(families=families, worst=_worst(rows, table, order), rows=table)
 
 
-def _worst(path: Path | str, table: Table, order: NDArray[np.intp]) -> list[dict[str, Any]]:
+def _timed(
+    machine: MachineSpec, rows: Sequence[TableRow], path: Path | str, progress: Progress | None
+) -> Table:
+    predictor = Predictor(machine)
+    times = []
+    for done, row in enumerate(rows):
+        try:
+            times.append(predictor.time(row.operator))
+        except MappingError as error:
+            raise TraceError(f"{path}:{row.line}: {error}") from error
+        if progress is not None and done % PROGRESS_ROWS == 0:
+            progress(done, len(rows))
+    return Table(
+        {
+            "line": [row.line for row in rows],
+            "operator": [row.operator.name for row in rows],
+            "kind": [row.operator.kind for row in rows],
+            "latency_s": [time.latency_s for time in times],
+            "lower_bound_s": [time.lower_bound_s for time in times],
+            "bound": [time.bound for time in times],
+            "measured_s": [row.latency_s for row in rows],
+        }
+    )
+
+
+def check_measured(rows: Sequence[TableRow], path: Path | str) -> list[float]:
+    """Measured time of each row. Raises TraceError where one is missing, or there are no rows."""
+    if not rows:
+        raise TraceError(f"{path}:1: no rows below the header")
+    absent = [row.line for row in rows if row.latency_s is None]
+    if absent:
+        others = f" (and in {len(absent) - 1} more)" if len(absent) > 1 else ""
+        raise TraceError(
+            f"{path}:{absent[0]}: no latency{others}: a comparison needs one in every row, "
+            "in a column latency_s, latency_ms, latency_us or latency_ns"
+        )
+    return [row.latency_s for row in rows if row.latency_s is not None]
+
+
+def _worst(rows: Sequence[TableRow], table: Table, order: NDArray[np.intp]) -> list[dict[str, Any]]:
     """The rows of the input with both times, the error, and what bounds ours."""
-    rows = {row.line: row.row for row in read_table(path)}
     found = []
     for index in order.tolist():
-        line = int(table["line"][index])
         ours_s, measured_s = float(table["latency_s"][index]), float(table["measured_s"][index])
         found.append(
             {
-                "line": line,
-                **{k: v for k, v in rows[line].items() if k != "latency_s"},
+                "line": rows[index].line,
+                **{k: v for k, v in rows[index].row.items() if not is_latency(k)},
                 "measured_s": measured_s,
                 "ours_s": ours_s,
                 "error_pct": 100.0 * (ours_s / measured_s - 1.0),

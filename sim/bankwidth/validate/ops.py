@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final, NamedTuple
 
 from bankwidth.errors import MappingError, TraceError
 from bankwidth.kernel_cache import prepare
 from bankwidth.mapping.build import make_plan
-from bankwidth.operators import Block, Operator, Trace, read_table
+from bankwidth.operators import Block, Operator, TableRow, Trace, read_table
 from bankwidth.results import Result, Table
 from bankwidth.spec import MachineSpec
 from bankwidth.system.assemble import assemble
 from bankwidth.system.run import Progress, run_plan
 from bankwidth.system.wiring import wire
+
+PROGRESS_ROWS: Final = 100  # rows between two reports of progress
 
 
 def trace_of_operator(op: Operator) -> Trace:
@@ -42,35 +45,74 @@ def simulate_operator(machine: MachineSpec, op: Operator) -> Result:
     return assemble(run, trace, {})
 
 
+class OperatorFigures(NamedTuple):
+    """What a run of one operator gives."""
+
+    latency_s: float
+    lower_bound_s: float
+    bound: str
+    energy_pj: float
+
+
+def operator_figures(machine: MachineSpec, op: Operator) -> OperatorFigures:
+    """Runs one operator. Raises MappingError where the machine cannot."""
+    result = simulate_operator(machine, op)
+    return OperatorFigures(
+        latency_s=result.latency_ns * 1e-9,
+        lower_bound_s=result.lower_bound_ns * 1e-9,
+        bound=str(result.operators["bound"][0]),
+        energy_pj=result.energy_pj,
+    )
+
+
 def run_ops(machine: MachineSpec, path: Path | str, *, progress: Progress | None = None) -> Table:
     """Latency, bound and energy of each row; rows of equal shape are simulated once.
 
     Raises TraceError with `file:line` for a row that the machine cannot run.
     """
+    return run_rows(machine, read_table(path), path, progress=progress)
+
+
+def run_rows(
+    machine: MachineSpec,
+    rows: Sequence[TableRow],
+    path: Path | str,
+    *,
+    progress: Progress | None = None,
+) -> Table:
+    """The same for rows that are read already; `path` is where they came from."""
     prepare()
-    rows = read_table(path)
-    known: dict[Operator, dict[str, Any]] = {}
+    known: dict[Operator, OperatorFigures] = {}
     figures = []
-    for done, (line, _, op, measured_s) in enumerate(rows):
-        if op not in known:
-            known[op] = _figures(machine, op, f"{path}:{line}")
-        figures.append({"line": line, **known[op], "measured_s": measured_s})
-        if progress is not None and done % 100 == 0:
+    for done, row in enumerate(rows):
+        if row.operator not in known:
+            known[row.operator] = _figures(machine, row.operator, f"{path}:{row.line}")
+        figures.append(known[row.operator])
+        if progress is not None and done % PROGRESS_ROWS == 0:
             progress(done, len(rows))
-    names = figures[0] if figures else {}
-    return Table({name: [figure[name] for figure in figures] for name in names})
+    return _table(rows, figures)
 
 
-def _figures(machine: MachineSpec, op: Operator, where: str) -> dict[str, Any]:
+def _figures(machine: MachineSpec, op: Operator, where: str) -> OperatorFigures:
     try:
-        result = simulate_operator(machine, op)
+        return operator_figures(machine, op)
     except MappingError as error:
         raise TraceError(f"{where}: {error}") from error
-    return {
-        "operator": op.name,
-        "kind": op.kind,
-        "latency_s": result.latency_ns * 1e-9,
-        "lower_bound_s": result.lower_bound_ns * 1e-9,
-        "bound": str(result.operators["bound"][0]),
-        "energy_pj": result.energy_pj,
-    }
+
+
+def _table(rows: Sequence[TableRow], figures: Sequence[OperatorFigures]) -> Table:
+    """No columns where there are no rows."""
+    if not rows:
+        return Table({})
+    return Table(
+        {
+            "line": [row.line for row in rows],
+            "operator": [row.operator.name for row in rows],
+            "kind": [row.operator.kind for row in rows],
+            "latency_s": [found.latency_s for found in figures],
+            "lower_bound_s": [found.lower_bound_s for found in figures],
+            "bound": [found.bound for found in figures],
+            "energy_pj": [found.energy_pj for found in figures],
+            "measured_s": [row.latency_s for row in rows],
+        }
+    )

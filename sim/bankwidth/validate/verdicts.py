@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Figure = int | float | str | Mapping[str, int]
@@ -59,12 +59,54 @@ def _plain(figure: Figure) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorCase:
+    """Our error against many measured times, and how large it may be; no bar, no verdict."""
+
+    id: str
+    family: str
+    device: str
+    library: str
+    figures: Mapping[str, float]  # those of `error_figures`
+    by_size: Mapping[str, Mapping[str, float]]  # the same by size class
+    unseen: Mapping[str, float] | None = None  # the same of what no parameter was fitted to
+    bar_pct: float | None = None  # of the mean absolute error
+    bar_source: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the mean absolute error is within the bar."""
+        return self.bar_pct is None or self.figures["mape_pct"] <= self.bar_pct
+
+    def to_json(self) -> dict[str, Any]:
+        """As of a `Case`: the bar is both reference and tolerance, the error is ours."""
+        mape_pct = self.figures["mape_pct"]
+        return {
+            "id": self.id,
+            "quantity": "mape_pct",
+            "reference": self.bar_pct,
+            "ours": mape_pct,
+            "error_pct": mape_pct,
+            "tolerance_pct": self.bar_pct,
+            "ok": self.ok,
+            "family": self.family,
+            "device": self.device,
+            "library": self.library,
+            **self.figures,
+            "unseen": dict(self.unseen) if self.unseen else None,
+            "by_size": {name: dict(figures) for name, figures in self.by_size.items()},
+            "bar_source": self.bar_source,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """All cases of one suite."""
 
     suite: str
     source: str  # file of the reference figures
-    cases: Sequence[Case]
+    cases: Sequence[Case | ErrorCase]
+    details: Mapping[str, Any] = field(default_factory=dict)  # more to tell, as plain values
+    points: Mapping[str, Any] = field(default_factory=dict)  # by case, what figures draw
 
     @property
     def num_ok(self) -> int:
@@ -77,13 +119,17 @@ class Verdict:
         return self.num_ok == len(self.cases)
 
     def to_json(self) -> dict[str, Any]:
-        """`{"suite", "n", "ok", "source", "cases": [...]}`; `n` and `ok` count cases."""
+        """`{"suite", "n", "ok", "source", "cases": [...]}`; `n` and `ok` count cases.
+
+        A suite's details follow. The points are not in it.
+        """
         return {
             "suite": self.suite,
             "n": len(self.cases),
             "ok": self.num_ok,
             "source": self.source,
             "cases": [case.to_json() for case in self.cases],
+            **self.details,
         }
 
 

@@ -1,28 +1,52 @@
-"""A chip of round numbers: 100 SMs of 1000 tensor and 100 vector FLOPs per ns."""
+"""A chip of round numbers: 100 SMs of 1000 tensor and 100 vector FLOPs per ns at 1 GHz."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from bankwidth.devices.gpu.chip import Chip
-from bankwidth.spec import TileSpec
+from bankwidth.spec import MatmulKernelsSpec, TileFamilySpec
 
 MakeChip = Callable[..., Chip]
+TILES = ((100, 100),)
 
 
-def _make_chip(**changes: object) -> Chip:
+def make_matmul(**changes: object) -> MatmulKernelsSpec:
+    """Kernels that lose no time beside their multiplies."""
+    values: dict[str, object] = {
+        "tiles": [TileFamilySpec(m=[100], n=[100])],
+        "start_ns": "0 ns",
+        "prologue_cycles": 0.0,
+        "tensor_efficiency": 1.0,
+        "feed_bytes_per_cycle": 1e9,
+        "step_cycles": 0.0,
+        "store_bytes_per_cycle": 1e9,
+        "split_ns": "0 ns",
+        "overlap": 2.0,
+    }
+    return MatmulKernelsSpec(**(values | changes))  # type: ignore[arg-type]
+
+
+def _make_chip(
+    *, tiles: tuple[tuple[int, int], ...] = TILES, kernels: object = None, **changes: object
+) -> Chip:
     values: dict[str, object] = {
         "sms": 100,
+        "clock_ghz": 1.0,
         "tensor_flops_per_ns": {"bf16": 1000.0},
         "vector_flops_per_ns": {"fp32": 100.0},
         "exp_per_ns": 1e9,
         "l2_bytes": 1_000_000,
+        "l2_warm": 0.5,
         "l2_bytes_per_ns": 1e9,
         "block_ns": 0.0,
-        "stages": 4,
-        "tiles": (TileSpec(m=100, n=100, k=50),),
+        "sustained_slowdown": 0.0,
+        "matmul": kernels or make_matmul(),
+        "tile_m": np.array([m for m, _ in tiles]),
+        "tile_n": np.array([n for _, n in tiles]),
     }
     return Chip(**(values | changes))  # type: ignore[arg-type]
 
@@ -31,6 +55,12 @@ def _make_chip(**changes: object) -> Chip:
 def make_chip() -> MakeChip:
     """A chip with some of its numbers changed."""
     return _make_chip
+
+
+@pytest.fixture(scope="session")
+def make_kernels() -> Callable[..., MatmulKernelsSpec]:
+    """Matmul kernels with some of their numbers changed."""
+    return make_matmul
 
 
 @pytest.fixture

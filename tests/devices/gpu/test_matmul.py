@@ -6,43 +6,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bankwidth.devices.gpu.chip import Chip
-from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
+from bankwidth.devices.gpu.chip import SUSTAINED_NS, Chip
+from bankwidth.devices.gpu.matmul import MatmulShape, fastest, matmul_cost
 from bankwidth.errors import MappingError
-from bankwidth.spec import TileSpec
+from bankwidth.spec import MatmulKernelsSpec
 
 MakeChip = Callable[..., Chip]
+MakeKernels = Callable[..., MatmulKernelsSpec]
 
 
 def shape(m: int, n: int, k: int, dtype: str = "bf16", batch: int = 1) -> MatmulShape:
     return MatmulShape(m=m, n=n, k=k, batch=batch, dtype=dtype, x_bytes=2, w_bytes=2, y_bytes=2)
 
 
+def compute_ns(chip: Chip, s: MatmulShape) -> float:
+    return matmul_cost(chip, s, x_in_l2=False).compute_ns
+
+
 def test_one_full_wave_runs_at_the_peak(chip: Chip) -> None:
-    # 10 x 10 tiles of 100 x 100 on 100 SMs: 2 * 1000 * 1000 * 100 FLOPs / (100 * 1000) = 2000 ns
-    cost = matmul_cost(chip, shape(1000, 1000, 100), x_in_l2=False)
+    # 10 x 10 tiles of 100 x 100 on 100 SMs: 2 * 1000 * 1000 * 128 FLOPs / (100 * 1000) = 2560 ns
+    cost = matmul_cost(chip, shape(1000, 1000, 128), x_in_l2=False)
     assert (cost.blocks, cost.waves) == (100, 1)
-    assert cost.ideal_ns == pytest.approx(2000.0)
-    assert cost.compute_ns == pytest.approx(2000.0)
+    assert cost.ideal_ns == pytest.approx(2560.0)
+    assert cost.compute_ns == pytest.approx(2560.0)
 
 
 def test_one_row_more_costs_a_second_wave(chip: Chip) -> None:
-    cost = matmul_cost(chip, shape(1001, 1000, 100), x_in_l2=False)
+    cost = matmul_cost(chip, shape(1001, 1000, 128), x_in_l2=False)
     assert (cost.blocks, cost.waves) == (110, 2)
-    assert cost.compute_ns == pytest.approx(4000.0)
+    assert cost.compute_ns == pytest.approx(5120.0)
 
 
 def test_a_part_of_a_tile_costs_a_whole_one(chip: Chip) -> None:
-    assert matmul_cost(chip, shape(1, 1000, 100), x_in_l2=False).compute_ns == pytest.approx(
-        matmul_cost(chip, shape(100, 1000, 100), x_in_l2=False).compute_ns
-    )
+    assert compute_ns(chip, shape(1, 1000, 128)) == compute_ns(chip, shape(100, 1000, 128))
+
+
+def test_a_part_of_a_step_of_k_costs_a_whole_one(chip: Chip) -> None:
+    assert compute_ns(chip, shape(1000, 1000, 65)) == compute_ns(chip, shape(1000, 1000, 128))
 
 
 def test_split_k_fills_the_sms_when_tiles_are_few(chip: Chip) -> None:
-    # One tile, k = 4096: with 16 splits each SM does 256 of k, 6 steps of 50 instead of 82.
+    # One tile, 64 steps of k: 32 splits leave 2 steps to each SM.
     cost = matmul_cost(chip, shape(100, 100, 4096), x_in_l2=False)
-    assert cost.blocks == 16
-    assert cost.compute_ns == pytest.approx(6 * 2 * 100 * 100 * 50 / 1000, rel=1e-3)
+    assert cost.blocks == 32
+    assert cost.compute_ns == pytest.approx(2 * 2 * 100 * 100 * 64 / 1000, rel=1e-3)
+
+
+def test_a_split_has_at_least_128_of_k(chip: Chip) -> None:
+    assert fastest(chip, shape(100, 100, 255)).split == 1
+    assert fastest(chip, shape(100, 100, 256)).split == 2
+
+
+def test_a_dear_reduction_is_not_taken(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    dear = make_chip(kernels=make_kernels(split_ns="1 ms"))
+    assert fastest(dear, shape(100, 100, 4096)).split == 1
 
 
 def test_operands_are_read_once_when_one_fits_half_of_the_l2(chip: Chip) -> None:
@@ -55,16 +72,38 @@ def test_an_operand_in_the_l2_is_not_read_again(chip: Chip) -> None:
     assert cost.read_bytes == 2 * 1000 * 10_000
 
 
-def test_operands_beyond_the_l2_are_streamed_once_per_panel(chip: Chip) -> None:
-    # x = w = 2 MB, half of the L2 holds 0.5 MB: the one passes 4 times: 2 + 4 * 2 MB
-    cost = matmul_cost(chip, shape(1000, 1000, 1000), x_in_l2=False)
-    assert cost.read_bytes == 10_000_000
+def test_operands_beyond_the_l2_are_streamed_by_groups_of_tile_rows(chip: Chip) -> None:
+    # x = w = 8 MB, the L2 holds 0.5 MB: one tile row of x. 20 x 20 tiles, 100 SMs. Groups of 8
+    # rows x 12 columns: x with each of 2 passes, w for each of 3 groups. 4 x 25: x once, w 5 times.
+    cost = matmul_cost(chip, shape(2000, 2000, 2000), x_in_l2=False)
+    assert cost.read_bytes == 5 * 8_000_000
 
 
-def test_the_l2_feeds_tiles_no_faster_than_its_bandwidth(make_chip: MakeChip) -> None:
-    # 100 blocks share 100 SMs' worth of L2: 50 * (100 + 100) * 2 B at 1 B/ns a tile of k, 2 of them
-    cost = matmul_cost(make_chip(l2_bytes_per_ns=1.0), shape(1000, 1000, 100), x_in_l2=False)
-    assert cost.compute_ns == pytest.approx(2 * 20_000.0)
+def test_the_feed_bounds_a_step(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    # 64 * (100 + 100) * 2 B at 1 B per cycle of 1 ns, two steps
+    chip = make_chip(kernels=make_kernels(feed_bytes_per_cycle=1.0))
+    assert compute_ns(chip, shape(1000, 1000, 128)) == pytest.approx(2 * 25_600.0)
+
+
+def test_latency_bounds_a_step(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    chip = make_chip(kernels=make_kernels(step_cycles=9000.0))
+    assert compute_ns(chip, shape(1000, 1000, 128)) == pytest.approx(2 * 9000.0)
+
+
+def test_every_wave_stores_its_tiles(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    chip = make_chip(kernels=make_kernels(store_bytes_per_cycle=10.0))
+    assert compute_ns(chip, shape(1001, 1000, 128)) == pytest.approx(2 * (2560.0 + 2000.0))
+
+
+def test_a_kernel_starts_with_its_prologue(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    chip = make_chip(clock_ghz=2.0, kernels=make_kernels(prologue_cycles=700.0))
+    assert compute_ns(chip, shape(1001, 1000, 128)) == pytest.approx(5120.0 + 350.0)
+
+
+def test_long_kernels_run_into_the_power_limit(make_chip: MakeChip) -> None:
+    hot = make_chip(sustained_slowdown=0.2)
+    assert hot.sustained_ns(SUSTAINED_NS) == pytest.approx(1.1 * SUSTAINED_NS)
+    assert hot.sustained_ns(1000.0) == pytest.approx(1000.0, rel=2e-4)
 
 
 def test_a_dtype_without_tensor_rate_is_said(chip: Chip) -> None:
@@ -91,7 +130,6 @@ def test_more_sms_and_more_tiles_never_slow_a_kernel(
 ) -> None:
     few = matmul_cost(make_chip(), shape(m, n, k), x_in_l2=True)
     more = matmul_cost(make_chip(sms=200), shape(m, n, k), x_in_l2=True)
-    choice = (TileSpec(m=100, n=100, k=50), TileSpec(m=20, n=40, k=50))
-    free = matmul_cost(make_chip(tiles=choice), shape(m, n, k), x_in_l2=True)
+    free = matmul_cost(make_chip(tiles=((100, 100), (20, 40))), shape(m, n, k), x_in_l2=True)
     assert more.compute_ns <= few.compute_ns * (1 + 1e-12)
     assert free.compute_ns <= few.compute_ns * (1 + 1e-12)

@@ -1,107 +1,288 @@
-"""Attention as FlashAttention runs it: tiles of queries in prefill, split KV in decode.
+"""Attention as tiles of queries against keys: prefill and split-KV decode in one model.
 
-Dao et al., FlashAttention-2 (arXiv 2307.08691) and FlashDecoding: prefill blocks own 128 queries
-of one head and stream the keys they may see; decode packs the query heads that share a KV head and
-splits the KV length until every SM has work, then combines.
+Dao et al., FlashAttention-2 (arXiv 2307.08691), FlashDecoding, FlashAttention-3 (2407.08608): a
+block owns a tile of queries of one head (or of all heads that share a KV head) and streams the keys
+they may see, or a piece of them. Time is made of the key tiles that all blocks have together, of
+how the last wave of blocks ends, and of serial work of the library. Whether keys come from the L2
+or from memory is for the caller to say.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from bankwidth.devices.gpu.attention_kernels import (
+    AppendKernel,
+    AttentionBackend,
+    AttentionKernel,
+    Call,
+    Capture,
+    SplitRule,
+    Tile,
+)
+from bankwidth.devices.gpu.attention_libraries import FLASH_ATTENTION_3
+from bankwidth.devices.gpu.attention_splits import (
+    HISTORY_KEYS,
+    SCAN_BATCHES,
+    AttentionShape,
+    Cut,
+    splits_of,
+    variant_of,
+)
 from bankwidth.devices.gpu.chip import Chip
-from bankwidth.devices.gpu.cost import KernelCost, ceil_div, chunks_of, wave_count
+from bankwidth.devices.gpu.cost import KernelCost, ceil_div
 
-QUERY_TILE = 128
-KEY_TILE = 128
-DECODE_ROWS = 64  # least rows of a tensor-core tile that packed query heads are padded to
+__all__ = ["AttentionShape", "append_cost", "attention_cost", "decode_cost", "prefill_cost"]
+
+SECTION_HEADS = (16, 8, 4, 2)
+EXACT_TILES = 64  # more query tiles are summed as an arithmetic progression
+IN_STEP_WAVES = 3  # up to which blocks of equal length end together
+PARTIAL_BYTES = 4  # fp32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionShape:
-    """`q_len` new tokens attend to `kv_len` positions, the new ones among them."""
+class AttentionCost:
+    """One attention kernel apart from memory. `serial_ns` (walk of the scheduler, combination of
+    splits) overlaps nothing; `overlap` as in KernelCost.
+    """
 
-    batch: int
-    q_len: int
-    kv_len: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    causal: bool
-    flops: int
-    dtype: str
-    element_bytes: float
-    kv_bytes: float
-
-
-def _tile_ns(chip: Chip, s: AttentionShape, rows: int) -> float:
-    """One tile of keys against `rows` queries: two multiplies and the exponentials between."""
-    tensor_ns = 4 * rows * KEY_TILE * s.head_dim / chip.tensor_rate(s.dtype)
-    return max(tensor_ns, rows * KEY_TILE / chip.exp_per_ns)
+    label: str
+    splits: int
+    blocks: int
+    waves: int
+    compute_ns: float
+    overlap: float
+    serial_ns: float
+    l2_bytes: float
 
 
-def _io_bytes(s: AttentionShape) -> tuple[int, int, int]:
-    """(query, key and value, output) bytes."""
-    query = s.batch * s.q_len * s.n_heads * s.head_dim * s.element_bytes
-    key_value = 2 * s.batch * s.kv_len * s.n_kv_heads * s.head_dim * s.kv_bytes
-    return int(query), int(key_value), int(query)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendCost:
+    """The kernel that writes new keys and values to the cache: time of its blocks, its bytes."""
+
+    compute_ns: float
+    read_bytes: float
+    write_bytes: float
 
 
-def prefill_cost(chip: Chip, s: AttentionShape, *, q_in_l2: bool) -> KernelCost:
-    """Blocks of 128 queries; the last ones see all keys and end the kernel."""
-    query_tiles = ceil_div(s.q_len, QUERY_TILE)
-    blocks = query_tiles * s.n_heads * s.batch
-    first_key = s.kv_len - s.q_len if s.causal else s.kv_len
-    key_tiles = [
-        ceil_div(min(s.kv_len, first_key + (i + 1) * QUERY_TILE), KEY_TILE)
-        for i in range(query_tiles)
-    ]
-    tile_ns = _tile_ns(chip, s, min(QUERY_TILE, max(DECODE_ROWS, s.q_len)))
-    total_ns = s.n_heads * s.batch * sum(key_tiles) * tile_ns + blocks * chip.block_ns
-    longest_ns = key_tiles[-1] * tile_ns + chip.block_ns
-    query, key_value, out = _io_bytes(s)
-    return KernelCost(
-        label=f"flash {QUERY_TILE}x{KEY_TILE}",
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Blocks of one unit and their key tiles."""
+
+    blocks: int
+    total: float
+    squares: float
+    longest: int
+    shortest: int
+
+
+def _keys_seen(s: AttentionShape, kernel: AttentionKernel, c: Cut, index: int) -> int:
+    """Positions that a tile of queries is multiplied with: those its last query may see."""
+    if not (s.causal and kernel.skips_masked):
+        return s.kv_len
+    last = min(s.q_len, ceil_div((index + 1) * c.tile.rows, c.packed))
+    return s.kv_len - s.q_len + last
+
+
+def _work(kernel: AttentionKernel, s: AttentionShape, c: Cut, splits: int) -> _Work:
+    if splits == 1 and c.query_tiles > EXACT_TILES:
+        return _progression(kernel, s, c)
+    blocks, total, squares = 0, 0, 0
+    for index in range(c.query_tiles):
+        key_tiles = ceil_div(_keys_seen(s, kernel, c, index), c.tile.keys)
+        each = ceil_div(key_tiles, splits)
+        used = ceil_div(key_tiles, each)
+        blocks += splits if kernel.split_rule is SplitRule.FIXED else used
+        total += key_tiles
+        squares += used * each * each
+    first = ceil_div(_keys_seen(s, kernel, c, 0), c.tile.keys)
+    return _Work(blocks, total, squares, ceil_div(key_tiles, splits), ceil_div(first, splits))
+
+
+def _progression(kernel: AttentionKernel, s: AttentionShape, c: Cut) -> _Work:
+    """As `_work` without splits: the mean of first and last, plus the mean of rounding up."""
+    first, last = (_keys_seen(s, kernel, c, i) for i in (0, c.query_tiles - 1))
+    step = max(1, c.tile.rows // c.packed)
+    round_up = (c.tile.keys - math.gcd(step, c.tile.keys)) / 2 if last > first else 0.0
+    mean = ((first + last) / 2 + round_up) / c.tile.keys
+    low, high = ceil_div(first, c.tile.keys), ceil_div(last, c.tile.keys)
+    squares = c.query_tiles * (low * low + low * high + high * high) / 3
+    return _Work(c.query_tiles, c.query_tiles * mean, squares, high, low)
+
+
+def _key_tile_ns(chip: Chip, kernel: AttentionKernel, s: AttentionShape, tile: Tile) -> float:
+    """One tile of keys: two multiplies and the exponentials between, or the tile's way in."""
+    tensor_ns = 4 * tile.rows * tile.keys * s.head_dim / chip.tensor_rate(s.dtype)
+    exp_ns = tile.rows * tile.keys / chip.exp_per_ns
+    feed_ck = 2 * tile.keys * s.head_dim * s.kv_bytes / kernel.feed_bytes_per_ck
+    busy_ns = tensor_ns / kernel.tensor_share + kernel.exposed_exps * exp_ns
+    return max(busy_ns, feed_ck / chip.clock_ghz)
+
+
+def _block_ns(chip: Chip, kernel: AttentionKernel, s: AttentionShape, c: Cut) -> float:
+    """Start, queries in, outputs out of one block; the scheduler, if each block walks it."""
+    rows = min(c.tile.rows, s.q_len * c.packed)
+    row_ck = 2 * rows * s.head_dim * s.element_bytes / kernel.row_bytes_per_ck
+    start_ck = kernel.narrow_block_ck if c.tile in kernel.narrow_tiles else kernel.block_ck
+    walk_ck = kernel.scan_ck * ceil_div(s.batch, SCAN_BATCHES) if kernel.scans_per_block else 0.0
+    return (start_ck + row_ck + walk_ck) / chip.clock_ghz
+
+
+def _section_heads(kernel: AttentionKernel, s: AttentionShape, c: Cut) -> int:
+    """Heads whose blocks are put in order together, as their keys fit a part of the L2."""
+    if not kernel.section_bytes:
+        return c.heads
+    head_bytes = 2 * c.key_tiles * c.tile.keys * s.head_dim * s.kv_bytes
+    fitting = (n for n in SECTION_HEADS if n * head_bytes <= kernel.section_bytes)
+    return min(next(fitting, 1), c.heads)
+
+
+def _idle_share(waves: float) -> float:
+    """Idle share of the last wave; blocks drift apart, so after some waves half on average."""
+    return math.ceil(waves) - waves if waves <= IN_STEP_WAVES else 0.5
+
+
+def _tail_ns(longest_first: bool, waves: float, w: _Work, tile_ns: float, block_ns: float) -> float:
+    """How long SMs wait at the end, beyond an even share of the work."""
+    if longest_first or w.longest == w.shortest:
+        return _idle_share(waves) * (w.shortest * tile_ns + block_ns)
+    if waves <= 1:
+        return 0.0
+    # The longest starts last; what runs then has, on average, E[t^2] / 2 E[t] still to go.
+    sum_ns = w.total * tile_ns + w.blocks * block_ns
+    squares = w.squares * tile_ns**2 + 2 * w.total * tile_ns * block_ns + w.blocks * block_ns**2
+    return w.longest * tile_ns + block_ns - squares / (2 * sum_ns)
+
+
+def _powered_ns(chip: Chip, kernel: AttentionKernel, compute_ns: float) -> float:
+    """At the clock that the power limit leaves to a kernel of a share of a matmul's power."""
+    drawn = kernel.power_share
+    return (1 - drawn) * compute_ns + drawn * chip.sustained_ns(compute_ns)
+
+
+def _partial_bytes(s: AttentionShape, splits: int) -> float:
+    """Outputs of splits before they are combined, one way."""
+    if splits == 1:
+        return 0.0
+    return splits * s.batch * s.q_len * s.n_heads * s.head_dim * PARTIAL_BYTES
+
+
+def _serial_ns(chip: Chip, kernel: AttentionKernel, s: AttentionShape, splits: int) -> float:
+    walk_ck, combine_ck = 0.0, 0.0
+    if not kernel.scans_per_block:
+        walk_ck = kernel.scan_ck * (ceil_div(s.batch, SCAN_BATCHES) - 1)
+    if splits > 1 or kernel.always_combines:
+        moved_ck = 2 * _partial_bytes(s, splits) / (kernel.combine_bytes_per_ck * chip.sms)
+        combine_ck = kernel.combine_ck + kernel.combine_split_ck * splits + moved_ck
+    return (walk_ck + combine_ck) / chip.clock_ghz
+
+
+def _no_work(kernel: AttentionKernel) -> AttentionCost:
+    return AttentionCost(
+        label=kernel.name, splits=1, blocks=0, waves=0,
+        compute_ns=0.0, overlap=1.0, serial_ns=0.0, l2_bytes=0.0,
+    )  # fmt: skip
+
+
+def attention_cost(chip: Chip, kernel: AttentionKernel, s: AttentionShape) -> AttentionCost:
+    """Cost of one attention call. Raises MappingError for a dtype or head size it cannot run."""
+    if not (s.batch and s.q_len and s.kv_len):
+        return _no_work(kernel)
+    kernel, cut, most = variant_of(chip.sms, kernel, s)
+    splits = splits_of(chip.sms, kernel, s, cut, most)
+    return _cost(chip, kernel, s, cut, splits)
+
+
+def _cost(
+    chip: Chip, kernel: AttentionKernel, s: AttentionShape, cut: Cut, splits: int
+) -> AttentionCost:
+    work = _work(kernel, s, cut, splits)
+    blocks = cut.units * work.blocks
+    sharing = min(kernel.blocks_per_sm, ceil_div(blocks, chip.sms))
+    slots = chip.sms * sharing
+    tile_ns = _key_tile_ns(chip, kernel, s, cut.tile) * sharing
+    block_ns = _block_ns(chip, kernel, s, cut)
+    sum_ns = cut.units * (work.total * tile_ns + work.blocks * block_ns)
+    end_ns = sum_ns / slots
+    end_ns += _tail_ns(kernel.longest_first, blocks / slots, work, tile_ns, block_ns)
+    longest_ns = work.longest * tile_ns + block_ns
+    if kernel.longest_first:  # of the section that starts last, once there is room for it
+        earlier = (cut.units - _section_heads(kernel, s, cut)) * work.blocks
+        longest_ns += max(0.0, earlier / slots - 1) * sum_ns / blocks
+    key_tiles = cut.units * work.total
+    return AttentionCost(
+        label=f"{kernel.name} {cut.tile.rows}x{cut.tile.keys}, {splits} splits",
+        splits=splits,
         blocks=blocks,
-        waves=wave_count(blocks, chip.sms),
+        waves=ceil_div(blocks, slots),
+        compute_ns=_powered_ns(chip, kernel, max(end_ns, longest_ns)),
+        overlap=1 + kernel.overlap * math.sqrt(key_tiles / slots),
+        serial_ns=_serial_ns(chip, kernel, s, splits),
+        l2_bytes=key_tiles * 2 * cut.tile.keys * s.head_dim * s.kv_bytes
+        + 2 * (s.query_bytes + _partial_bytes(s, splits)),
+    )
+
+
+def append_cost(chip: Chip, kernel: AppendKernel, s: AttentionShape) -> AppendCost:
+    """Cost of writing keys and values of the new tokens to the cache, a block of threads each."""
+    values = 2 * s.n_kv_heads * s.head_dim + kernel.with_queries * s.n_heads * s.head_dim
+    threads = max(1, min(kernel.max_threads, values // kernel.values_per_thread))
+    slots = chip.sms * min(kernel.max_blocks_per_sm, kernel.threads_per_sm / threads)
+    tokens = s.batch * s.q_len
+    return AppendCost(
+        compute_ns=tokens / slots * kernel.block_ck / chip.clock_ghz,
+        read_bytes=tokens * values * s.element_bytes,
+        write_bytes=tokens * values * s.element_bytes,
+    )
+
+
+def call_of(backend: AttentionBackend, s: AttentionShape, sms: int, *, decode: bool) -> Call:
+    """The kernel that a library's dispatch takes, and what a capture of it holds."""
+    if s.head_dim > backend.small_head_dim:
+        large = backend.large_decode if decode else backend.large_prefill
+        return large or (backend.decode if decode else backend.prefill)
+    if not decode:
+        return backend.prefill
+    blocks = s.batch * s.n_kv_heads * max(1, s.kv_len // HISTORY_KEYS)
+    grouped = 1 < s.group <= backend.max_group and 4 * blocks >= sms
+    return backend.decode if grouped or backend.lone_decode is None else backend.lone_decode
+
+
+def cold_share(chip: Chip, capture: Capture, size_bytes: float) -> float:
+    """Share of a working set that a replay finds gone from the L2: from none to all over 25 %."""
+    kept = capture.warm_l2_share * chip.l2_bytes
+    return min(1.0, max(0.0, 4 * (size_bytes / kept - 1))) if kept else 1.0
+
+
+def regroup_ns(capture: Capture, s: AttentionShape) -> float:
+    """Copies that regroup the heads of a decode call; none where a view does."""
+    copied = s.q_len == 1 and s.group > 1 and s.n_kv_heads > 1 and s.batch > 1
+    return capture.regroup_ns if copied else 0.0
+
+
+def _kernel_cost(chip: Chip, s: AttentionShape, q_in_l2: bool) -> KernelCost:
+    cost = attention_cost(chip, FLASH_ATTENTION_3, s)
+    return KernelCost(
+        label=cost.label,
+        blocks=cost.blocks,
+        waves=cost.waves,
         ideal_ns=s.flops / (chip.tensor_rate(s.dtype) * chip.sms),
-        compute_ns=max(total_ns / chip.sms, longest_ns),
-        chunks=chunks_of(wave_count(blocks, chip.sms), key_tiles[-1], chip.stages),
-        read_bytes=(0 if q_in_l2 else query) + key_value,
-        write_bytes=out,
-        l2_bytes=query + out + key_value * query_tiles,
+        compute_ns=cost.compute_ns,
+        overlap=cost.overlap,
+        start_ns=cost.serial_ns,
+        read_bytes=int((0.0 if q_in_l2 else s.query_bytes) + s.key_value_bytes),
+        write_bytes=int(s.query_bytes),
+        l2_bytes=int(cost.l2_bytes),
         tensor_flops=s.flops,
     )
 
 
-def decode_splits(chip: Chip, s: AttentionShape) -> int:
-    """Pieces of the KV length, so that the SMs are covered and no piece is under one tile."""
-    heads = s.batch * s.n_kv_heads
-    return max(1, min(ceil_div(s.kv_len, KEY_TILE), chip.sms // max(1, heads)))
+def prefill_cost(chip: Chip, s: AttentionShape, *, q_in_l2: bool) -> KernelCost:
+    """Many new tokens a sequence; the last queries see all keys."""
+    return _kernel_cost(chip, s, q_in_l2)
 
 
 def decode_cost(chip: Chip, s: AttentionShape, *, q_in_l2: bool) -> KernelCost:
     """One new token a sequence; query heads of one KV head share its keys."""
-    group = s.n_heads // s.n_kv_heads
-    rows = ceil_div(group * s.q_len, DECODE_ROWS) * DECODE_ROWS
-    splits = decode_splits(chip, s)
-    blocks = s.batch * s.n_kv_heads * splits
-    waves = wave_count(blocks, chip.sms)
-    tiles_per_block = ceil_div(ceil_div(s.kv_len, splits), KEY_TILE)
-    feed_ns = 2 * KEY_TILE * s.head_dim * s.kv_bytes / chip.l2_bytes_per_ns
-    block_ns = tiles_per_block * max(_tile_ns(chip, s, rows), feed_ns) + chip.block_ns
-    query, key_value, out = _io_bytes(s)
-    partial_bytes = 2 * splits * out * 2 if splits > 1 else 0
-    combine_ns = partial_bytes / (chip.l2_bytes_per_ns * chip.sms)
-    return KernelCost(
-        label=f"flash-decode {splits} splits",
-        blocks=blocks,
-        waves=waves,
-        ideal_ns=s.flops / (chip.tensor_rate(s.dtype) * chip.sms),
-        compute_ns=waves * block_ns + combine_ns + (chip.block_ns if splits > 1 else 0.0),
-        chunks=chunks_of(waves, tiles_per_block, 1),
-        read_bytes=(0 if q_in_l2 else query) + key_value,
-        write_bytes=out,
-        l2_bytes=query + key_value + out + partial_bytes,
-        tensor_flops=s.flops,
-    )
+    return _kernel_cost(chip, s, q_in_l2)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bankwidth.devices.gpu.collective import Fabric, fabric_of
 from bankwidth.errors import MappingError, did_you_mean
-from bankwidth.spec import GpuSpec, TileSpec
+from bankwidth.spec import GpuSpec, MatmulKernelsSpec, MoeKernelsSpec
+
+SUSTAINED_NS = 2e6  # kernels of about this length are slowed halfway to the sustained clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,14 +20,21 @@ class Chip:
     """One GPU: rates are per streaming multiprocessor (SM), so that waves can be counted."""
 
     sms: int
+    clock_ghz: float
     tensor_flops_per_ns: Mapping[str, float]  # per SM, dense, at the boost clock
     vector_flops_per_ns: Mapping[str, float]  # per SM
     exp_per_ns: float  # special-function results per SM
     l2_bytes: int
+    l2_warm: float  # share of the L2 in which activations stay from one kernel to the next
     l2_bytes_per_ns: float  # per SM share of the L2's read bandwidth
     block_ns: float  # start, prologue and epilogue of one thread block
-    stages: int  # tiles of K in flight before the first multiply
-    tiles: tuple[TileSpec, ...]
+    sustained_slowdown: float  # of kernels that run into the power limit
+    matmul: MatmulKernelsSpec
+    moe: MoeKernelsSpec | None = None
+    fabric: Fabric | None = None  # links to the other GPUs of the node
+    collectives: str = "nccl"  # the library that runs them
+    tile_m: NDArray[np.int64]  # [tile] rows and columns of the library's output tiles
+    tile_n: NDArray[np.int64]
 
     def tensor_rate(self, dtype: str) -> float:
         """Tensor-core FLOPs per ns and SM. Raises MappingError for a dtype the chip lacks."""
@@ -30,6 +43,18 @@ class Chip:
     def vector_rate(self, dtype: str) -> float:
         """Vector FLOPs per ns and SM; 8-bit and narrower types compute at the fp32 rate."""
         return self.vector_flops_per_ns.get(dtype, self.vector_flops_per_ns["fp32"])
+
+    def sustained_ns(self, compute_ns: float) -> float:
+        """Compute of a kernel with the clock that the power limit leaves it.
+
+        The chip starts at the boost clock; the regulator needs some milliseconds to answer.
+        """
+        share = compute_ns / (compute_ns + SUSTAINED_NS)
+        return compute_ns * (1 + self.sustained_slowdown * share)
+
+    def stays_in_l2(self, size_bytes: float) -> bool:
+        """Whether activations of this size are still there when the next kernel reads them."""
+        return size_bytes <= self.l2_bytes * self.l2_warm
 
 
 def _rate(rates: Mapping[str, float], dtype: str) -> float:
@@ -44,14 +69,26 @@ def _rate(rates: Mapping[str, float], dtype: str) -> float:
 
 def chip_of(spec: GpuSpec) -> Chip:
     """Rates per SM of a described GPU. 1 TFLOPS is 1000 FLOPs per ns."""
+    tile_m, tile_n = _columns(spec.tiles())
     return Chip(
         sms=spec.sms,
+        clock_ghz=spec.clock_ghz,
         tensor_flops_per_ns={k: v * 1e3 / spec.sms for k, v in spec.tensor_tflops.items()},
         vector_flops_per_ns={k: v * 1e3 / spec.sms for k, v in spec.vector_tflops.items()},
         exp_per_ns=spec.exp_per_clock * spec.clock_ghz,
         l2_bytes=spec.l2_bytes,
+        l2_warm=spec.l2_warm,
         l2_bytes_per_ns=spec.l2_bandwidth_bytes_per_ns / spec.sms,
         block_ns=spec.block_ns,
-        stages=spec.stages,
-        tiles=tuple(spec.tiles),
+        sustained_slowdown=spec.sustained_slowdown,
+        matmul=spec.matmul,
+        moe=spec.moe,
+        fabric=fabric_of(spec.interconnect) if spec.interconnect else None,
+        tile_m=tile_m,
+        tile_n=tile_n,
     )
+
+
+def _columns(tiles: Iterable[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    table = np.array(list(tiles), dtype=np.int64)
+    return table[:, 0], table[:, 1]

@@ -10,8 +10,8 @@ class KernelCost:
     """One kernel: work of the SMs, bytes that must come from and go to memory.
 
     `ideal_ns` is the kernel's FLOPs over the chip's peak; `compute_ns` what its waves of blocks
-    take with the operands at hand. `chunks` is how many pieces the loads arrive in that compute
-    can start on: 1 means that nothing overlaps.
+    take with the operands at hand. `overlap` is the exponent p of the time that compute and memory
+    take together, (C^p + T^p)^(1/p): at 1 nothing overlaps, at infinity the longer hides the other.
     """
 
     label: str
@@ -19,15 +19,14 @@ class KernelCost:
     waves: int
     ideal_ns: float
     compute_ns: float
-    chunks: int
+    overlap: float
+    start_ns: float = 0.0  # before the first load and after the last store
     read_bytes: int
     write_bytes: int
     l2_bytes: int
     tensor_flops: int = 0
     vector_flops: int = 0
-
-
-MAX_CHUNKS = 16
+    link_bytes: int = 0  # that leave over the links to other GPUs
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -38,8 +37,3 @@ def ceil_div(a: int, b: int) -> int:
 def wave_count(blocks: int, slots: int) -> int:
     """How many rounds of `slots` concurrent blocks it takes."""
     return ceil_div(blocks, slots)
-
-
-def chunks_of(waves: int, steps_per_wave: int, stages: int) -> int:
-    """Pieces that loads arrive in: a block computes once its first `stages` tiles of K are in."""
-    return max(1, min(MAX_CHUNKS, waves * ceil_div(steps_per_wave, stages)))

@@ -1,0 +1,166 @@
+"""How a kernel cuts an attention call: tiles of queries, tiles of keys, pieces of the keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bankwidth.devices.gpu.attention_kernels import AttentionKernel, SplitRule, Tile, tile_of
+from bankwidth.devices.gpu.cost import ceil_div
+
+SCAN_BATCHES = 31  # sequences that one warp of FlashAttention 3's scheduler looks at together
+PREPARED_BATCHES = 32 * SCAN_BATCHES  # more are not split
+HISTORY_KEYS = 128
+HISTORY_WAVES = 8
+FILL_BYTES = 65536  # keys and values of one pass of an MMHA block
+FILL_LEAST_PASSES = 4
+FILL_BLOCKS_PER_SM = 2
+FILL_MOST_UNITS = 1.5  # per SM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionShape:
+    """`q_len` new tokens attend to `kv_len` positions, the new ones among them."""
+
+    batch: int
+    q_len: int
+    kv_len: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    causal: bool
+    flops: int
+    dtype: str
+    element_bytes: float
+    kv_bytes: float
+
+    @property
+    def group(self) -> int:
+        """Query heads that share a KV head."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def query_bytes(self) -> float:
+        """Queries; outputs are as many bytes."""
+        return self.batch * self.q_len * self.n_heads * self.head_dim * self.element_bytes
+
+    @property
+    def key_value_bytes(self) -> float:
+        """Keys and values of all positions."""
+        return 2 * self.batch * self.kv_len * self.n_kv_heads * self.head_dim * self.kv_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """`units` are pairs of a sequence and a head (or KV head), of `query_tiles` tiles each."""
+
+    tile: Tile
+    packed: int  # query heads in one tile
+    heads: int  # units of one sequence
+    units: int
+    query_tiles: int
+    key_tiles: int  # of the whole KV length
+
+
+def cut_of(kernel: AttentionKernel, s: AttentionShape) -> Cut:
+    """Tiles of a call. Raises MappingError for a head size the kernel lacks."""
+    packs = kernel.packs_queries or (kernel.packs_one_query and s.q_len == 1)
+    packed, heads = (s.group, s.n_kv_heads) if packs else (1, s.n_heads)
+    tile = tile_of(kernel, s.head_dim, s.q_len * packed)
+    return Cut(
+        tile,
+        packed,
+        heads,
+        s.batch * heads,
+        ceil_div(s.q_len * packed, tile.rows),
+        ceil_div(s.kv_len, tile.keys),
+    )
+
+
+def variant_of(
+    sms: int, kernel: AttentionKernel, s: AttentionShape
+) -> tuple[AttentionKernel, Cut, int]:
+    """(kernel that runs, its cut, most splits): the plain one, or its variant for splits."""
+    cut = cut_of(kernel, s)
+    if kernel.split_variant is None:
+        return kernel, cut, kernel.max_splits
+    most = _wanted_splits(sms, cut, kernel.split_variant.max_splits)
+    if most == 1:
+        return kernel, cut, 1
+    return kernel.split_variant, cut_of(kernel.split_variant, s), most
+
+
+def _wanted_splits(sms: int, c: Cut, most: int) -> int:
+    """FlashAttention 3's upper bound, as if one sequence were alone."""
+    tiles = c.heads * c.query_tiles
+    if tiles >= 0.8 * sms or c.key_tiles <= 4 or (c.key_tiles <= 8 and tiles >= 32):
+        return 1
+    fullness = []
+    for splits in range(1, min(most, sms, c.key_tiles) + 1):
+        waves = tiles * splits / sms
+        short = 0.85 if c.key_tiles // splits < 4 else 1.0
+        fullness.append(waves / math.ceil(waves) * short)
+    enough = 0.95 * max(fullness)
+    return next(splits for splits, full in enumerate(fullness, 1) if full >= enough)
+
+
+def splits_of(sms: int, kernel: AttentionKernel, s: AttentionShape, c: Cut, most: int) -> int:
+    """Pieces that the keys of a tile of queries are cut into."""
+    return _RULES[kernel.split_rule](sms * kernel.blocks_per_sm, s, c, most)
+
+
+def _no_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
+    return 1
+
+
+def _even_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
+    """A piece is what each SM gets of all key tiles, and 10 % more."""
+    if s.batch > PREPARED_BATCHES:
+        return 1
+    share = math.ceil(c.units * c.query_tiles * c.key_tiles * 1.1 / slots)
+    return max(1, min(ceil_div(c.key_tiles, share), most))
+
+
+def _full_wave_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
+    """Decode of groups: fewest splits within 85 % of the fullest wave."""
+    tiles = c.units * c.query_tiles
+    if s.q_len > 1 or s.group == 1 or tiles >= 0.8 * slots:
+        return 1
+    fullness = {}
+    for splits in range(1, min(most, slots, c.key_tiles) + 1):
+        if splits == 1 or ceil_div(c.key_tiles, splits) < ceil_div(c.key_tiles, splits - 1):
+            waves = tiles * splits / slots
+            fullness[splits] = waves / math.ceil(waves)
+    enough = 0.85 * max(fullness.values())
+    return next(splits for splits, full in fullness.items() if full >= enough)
+
+
+def _fixed_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
+    return most if s.q_len == 1 and s.batch <= PREPARED_BATCHES else 1
+
+
+def _history_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
+    """128 keys each; fewer pieces where they are many, or more than eight waves."""
+    splits = s.kv_len // HISTORY_KEYS
+    splits = max(1, min(splits, round(math.sqrt(8 * splits))))
+    excess = s.batch * s.n_kv_heads * splits / (slots * HISTORY_WAVES)
+    return max(1, int(splits / excess)) if excess > 1 else splits
+
+
+def _fill_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
+    """Two blocks per SM, while each has a pass over keys."""
+    passes = math.ceil(2 * s.kv_len * s.head_dim * s.kv_bytes / FILL_BYTES)
+    if passes < FILL_LEAST_PASSES or c.units > FILL_MOST_UNITS * slots:
+        return 1
+    return min(passes, c.key_tiles, ceil_div(FILL_BLOCKS_PER_SM * slots, c.units))
+
+
+_RULES: dict[SplitRule, Callable[[int, AttentionShape, Cut, int], int]] = {
+    SplitRule.NONE: _no_splits,
+    SplitRule.EVEN: _even_splits,
+    SplitRule.FULL_WAVES: _full_wave_splits,
+    SplitRule.FIXED: _fixed_splits,
+    SplitRule.HISTORY: _history_splits,
+    SplitRule.FILL: _fill_splits,
+}

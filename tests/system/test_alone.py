@@ -1,0 +1,70 @@
+"""Single operators without the event loop against the same with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bankwidth.errors import MappingError
+from bankwidth.operators import Attention, Collective, Elementwise, Embedding, Matmul, Operator
+from bankwidth.spec import MachineSpec, load_machine
+from bankwidth.system.alone import IdleMachine
+from bankwidth.validate.ops import simulate_operator
+
+
+def matmul(m: int, n: int, k: int) -> Matmul:
+    return Matmul(name="gemm", m=m, n=n, k=k, dtype="bf16", weight_dtype="bf16", has_weight=True)
+
+
+def attention(batch: int, q_len: int, kv_len: int) -> Attention:
+    return Attention(
+        name="attention",
+        phase="decode" if q_len == 1 else "prefill",
+        batch=batch,
+        q_len=q_len,
+        kv_len=kv_len,
+        n_heads=32,
+        n_kv_heads=8,
+        head_dim=128,
+        causal=True,
+        dtype="bf16",
+        kv_dtype="bf16",
+    )
+
+
+OPERATORS: tuple[Operator, ...] = (
+    matmul(1, 4096, 4096),
+    matmul(1, 32, 32),
+    matmul(777, 1000, 65536),
+    matmul(16384, 16384, 2048),  # operands and results beyond the L2
+    matmul(32768, 65536, 32),
+    attention(64, 1, 8192),
+    attention(1, 2048, 2048),
+    Elementwise(name="add", function="add", elements=2**28, num_inputs=2, dtype="bf16"),
+    Elementwise(name="add", function="add", elements=4096, num_inputs=2, dtype="bf16"),
+    Embedding(name="emb", tokens=3, width=4096, vocab=32000, dtype="bf16", weight_dtype="bf16"),
+)
+
+
+@pytest.fixture(scope="module")
+def h200() -> MachineSpec:
+    return load_machine("h200")
+
+
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: f"{op.name}-{op.flops}")
+def test_the_time_is_that_of_the_event_loop(h200: MachineSpec, op: Operator) -> None:
+    alone = IdleMachine(h200).run(op)
+    looped = simulate_operator(h200, op)
+    assert alone is not None
+    assert alone.latency_ps == looped.latency_ps
+    assert alone.lower_bound_ps == pytest.approx(looped.lower_bound_ns * 1e3, abs=1)
+    assert alone.bound == looped.operators["bound"][0]
+
+
+def test_programs_of_computing_memories_are_left_to_the_event_loop() -> None:
+    assert IdleMachine(load_machine("pim-gpt")).run(matmul(1, 1600, 1600)) is None
+
+
+def test_an_operator_without_an_engine_is_said(h200: MachineSpec) -> None:
+    op = Collective(name="reduce", function="all_reduce", size_bytes=1024, ways=2)
+    with pytest.raises(MappingError, match="cannot run collective"):
+        IdleMachine(h200).run(op)
