@@ -76,11 +76,18 @@ ATTENTION = Attention(
         (Collective(operator="all_reduce", bytes=8, n_gpu=2, dtype="int8"), "several GPUs"),
         (Elementwise(operator="add", elements=8, dtype="fp8"), "fp64, fp32, bf16, fp16 only"),
         (
-            KvAppend(operator="kv_append", tokens=1, kv_heads=1, head_dim=8, dtype="bf16", kv_dtype="fp8"),
+            KvAppend(
+                operator="kv_append",
+                tokens=1,
+                kv_heads=1,
+                head_dim=8,
+                dtype="bf16",
+                kv_dtype="fp8",
+            ),
             "cache of fp8",
         ),
     ],
-)  # fmt: skip
+)
 def test_reasons_not_to_run(shape: Shape, part: str) -> None:
     assert part in str(why_not(shape, Options()))
 

@@ -91,7 +91,7 @@ def test_no_power_of_what_stays_in_the_l2() -> None:
 
 
 def test_power_takes_its_latency_from_the_later_half() -> None:
-    fake = Fake([100.0] * 5 + [4.0])
+    fake = Fake([100.0] * 8 + [4.0])  # five repeats, then three launches before clocks settle
     options = Options(repeats=5, power_seconds=0.05)
     timing = time_launch(machine(fake), Launch(fake.launch, 4, "f"), options, launch_s=1e-6)
     assert timing.power is not None
@@ -121,7 +121,9 @@ def test_quantiles_are_those_of_numpy(values: list[float], share: float) -> None
     assert quantile(values, share) == pytest.approx(np.quantile(values, share), abs=1e-6)
 
 
-@pytest.mark.parametrize(("cold_bytes", "flushes", "rounds"), [(100, 3, 1), (300, 0, 128), (0, 0, 128)])
+@pytest.mark.parametrize(
+    ("cold_bytes", "flushes", "rounds"), [(100, 3, 1), (300, 0, 128), (0, 0, 128)]
+)
 def test_small_operands_are_flushed_large_ones_go_round(
     cold_bytes: int, flushes: int, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,9 +74,11 @@ def test_rules_name_the_engine_and_the_default_takes_the_rest(pim: MachineSpec) 
 
 
 def test_an_operator_that_no_engine_runs_is_said(h200: MachineSpec) -> None:
+    gpu = h200.engines["gpu"].model_copy(update={"interconnect": None})
+    lonely = h200.model_copy(update={"engines": {"gpu": gpu}})
     op = Collective(name="sum", function="all_reduce", size_bytes=8, ways=2)
-    with pytest.raises(MappingError, match="engine 'gpu' cannot run collective 'sum'"):
-        make_plan(h200, one_operator(op))
+    with pytest.raises(MappingError, match="collective 'sum': the GPU has no links to others"):
+        make_plan(lonely, one_operator(op))
 
 
 def test_another_engine_that_can_is_named(pim: MachineSpec) -> None:

@@ -5,7 +5,7 @@ import pytest
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.lower_asic import AsicLowering
 from bankwidth.mapping.plan import Placement, Task
-from bankwidth.operators import Norm
+from bankwidth.operators import Elementwise, Norm, Operator
 from bankwidth.spec import AsicSpec, load_machine
 
 
@@ -16,7 +16,7 @@ def asic() -> AsicSpec:
     return spec
 
 
-def lower(asic: AsicSpec, op: Norm) -> Task:
+def lower(asic: AsicSpec, op: Operator) -> Task:
     places = {
         role: Placement(memory="gddr6", base=0, size_bytes=10**8)
         for role in ("weights", "kv", "activations")
@@ -39,7 +39,16 @@ def test_activations_that_do_not_fit_come_from_memory_and_go_back(asic: AsicSpec
     rows = asic.sram_bytes // 2048 + 1
     task = lower(asic, norm(rows))
     assert sum(t.size_bytes for t in task.loads) == 2 * 1024 * 2 + rows * 2048
-    assert [t.size_bytes for t in task.stores] == [rows * 2048]
+    assert [(t.size_bytes, t.posted) for t in task.stores] == [(rows * 2048, True)]
+
+
+def test_a_sum_of_three_takes_twice_the_additions_of_two(asic: AsicSpec) -> None:
+    two, three = (
+        Elementwise(name="x", function="add", elements=1000, num_inputs=n, dtype="bf16")
+        for n in (2, 3)
+    )
+    adds = [dict(lower(asic, op).counts)["add"] for op in (two, three)]
+    assert adds[1] == 2 * adds[0] > 0
 
 
 def test_time_is_operations_over_units_plus_the_latency(asic: AsicSpec) -> None:

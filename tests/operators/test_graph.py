@@ -9,7 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bankwidth.operators import Attention, Embedding, Matmul, Operator, Trace, make_trace
+from bankwidth.operators import (
+    Attention,
+    Elementwise,
+    Embedding,
+    Matmul,
+    Operator,
+    Trace,
+    make_trace,
+)
 
 FIXTURES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 SIZES = st.integers(1, 64)
@@ -51,6 +59,14 @@ def test_a_llama_layer_has_these_operators_in_this_order(tiny_llama: Any) -> Non
         "norm2", "gate_up", "silu_mul", "down", "add2",
     ]  # fmt: skip
     assert names(trace, 2) == ["final_norm", "lm_head"]
+
+
+def test_elementwise_operators_know_their_rows(tiny_llama: Any) -> None:
+    trace = make_trace(tiny_llama, phase="prefill", batch=2, prompt=5)
+    for name in ("add1", "silu_mul", "add2"):
+        operator = named(trace, name)
+        assert isinstance(operator, Elementwise)
+        assert operator.rows == 10
 
 
 def test_a_gpt2_layer_has_these_operators_in_this_order(tiny_gpt2: Any) -> None:

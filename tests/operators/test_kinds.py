@@ -192,9 +192,41 @@ def test_causal_attention_cannot_have_more_queries_than_tokens() -> None:
         attention(q_len=6)
 
 
-def test_an_elementwise_function_has_its_number_of_inputs() -> None:
-    with pytest.raises(TraceError, match="add has 2 inputs, not 1"):
-        Elementwise(name="x", function="add", elements=1, num_inputs=1, dtype="bf16")
+def elementwise(**changes: Any) -> Elementwise:
+    values: dict[str, Any] = {"function": "add", "elements": 12, "num_inputs": 2, "dtype": "bf16"}
+    return Elementwise(name="x", **(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "expected"),
+    [
+        ("add", 1, "add has 2 inputs or more, not 1"),
+        ("mul", 1, "mul has 2 inputs, not 1"),
+        ("mul", 3, "mul has 2 inputs, not 3"),
+    ],
+)
+def test_an_elementwise_function_has_its_number_of_inputs(
+    function: str, given: int, expected: str
+) -> None:
+    with pytest.raises(TraceError, match=f"{expected}$"):
+        elementwise(function=function, num_inputs=given)
+
+
+def test_a_sum_adds_once_for_each_input_after_the_first() -> None:
+    assert [elementwise(num_inputs=n).flops for n in (2, 3, 4)] == [12, 24, 36]
+    assert elementwise(num_inputs=3).read_bytes == 3 * 24
+
+
+@pytest.mark.parametrize("rows", [0, -1, 5, 24])
+def test_rows_share_out_the_elements(rows: int) -> None:
+    with pytest.raises(TraceError, match=f"12 elements are not {rows} equal rows"):
+        elementwise(rows=rows)
+
+
+def test_rows_change_neither_bytes_nor_flops() -> None:
+    flat, rows = elementwise(), elementwise(rows=4)
+    assert (flat.rows, rows.rows) == (None, 4)
+    assert (flat.read_bytes, flat.write_bytes) == (rows.read_bytes, rows.write_bytes)
 
 
 def test_every_operator_class_is_registered_under_its_kind() -> None:

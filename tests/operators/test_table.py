@@ -127,6 +127,26 @@ def test_elementwise_rows_take_elements_or_their_factors() -> None:
         assert (found.function, found.elements) == ("gelu", 1024)
 
 
+def test_rows_of_elements_are_kept_where_the_table_has_them() -> None:
+    sizes = {"elements": "1024"}, {"M": "1024"}, {"tokens": "64", "width": "16"}
+    found = [operator(operator="silu_mul", dtype="fp16", **size) for size in sizes]
+    assert [op.rows for op in found if isinstance(op, Elementwise)] == [None, None, 64]
+    capital = operator(operator="gelu", M="8", N="4", dtype="fp16")
+    assert isinstance(capital, Elementwise)
+    assert (capital.rows, capital.elements) == (8, 32)
+
+
+def test_a_model_with_parallel_halves_adds_both_to_the_residual() -> None:
+    row = {"operator": "add", "tokens": "7", "width": "16", "dtype": "fp16"}
+    llama, phi = (operator(model=model, **row) for model in ("Llama-2-7b-hf", "phi-2"))
+    assert isinstance(llama, Elementwise)
+    assert isinstance(phi, Elementwise)
+    assert (llama.num_inputs, phi.num_inputs) == (2, 3)
+    function = operator(**(row | {"operator": "mlp_act"}), model="phi-2")
+    assert isinstance(function, Elementwise)
+    assert (function.function, function.num_inputs) == ("gelu", 1)
+
+
 def test_rope_and_embedding_rows() -> None:
     rope = operator(
         operator="attn_rope", tp="2", tokens="5", n_head="64", n_kv_head="8", head_dim="128",

@@ -59,7 +59,7 @@ OPERATORS = st.one_of(
     strategy(Softmax, rows=SIZE, width=SIZE, dtype=DTYPE),
     strategy(
         Elementwise, function=st.sampled_from(["add", "silu_mul"]), elements=SIZE,
-        num_inputs=st.just(2), dtype=DTYPE,
+        num_inputs=st.just(2), dtype=DTYPE, rows=st.none() | st.just(1),
     ),
     strategy(Rope, tokens=SIZE, heads=SIZE, head_dim=SIZE, dtype=DTYPE),
     strategy(Embedding, tokens=SIZE, width=SIZE, vocab=SIZE, dtype=DTYPE, weight_dtype=DTYPE),
@@ -178,6 +178,18 @@ def test_every_field_of_the_format_is_documented() -> None:
     keys = {key for line in lines for key in json.loads(line)} | set(KINDS) | set(DTYPE_BITS)
     keys |= {field.name for kind in KINDS.values() for field in fields(kind)}
     assert [key for key in sorted(keys) if f"`{key}`" not in readme] == []
+
+
+def test_a_trace_from_before_rows_were_noted_is_read(tiny_llama: Any, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    write_trace(make_trace(tiny_llama), path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    adds = [line for line in lines if line.get("function") == "add"]
+    assert [line.pop("rows") for line in adds] == [1] * len(adds) != []
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = [op for block in read_trace(path).blocks for op in block.operators]
+    rows = [op.rows for op in found if isinstance(op, Elementwise) and op.function == "add"]
+    assert rows == [None] * len(adds)
 
 
 def lines_of(trace: Trace, tmp_path: Path) -> list[str]:

@@ -82,10 +82,20 @@ def test_two_streams_at_once_share_the_memory(h200: MachineSpec) -> None:
 
 def test_posted_stores_hold_nobody_up(h200: MachineSpec) -> None:
     store = dataclasses.replace(load(100 * MB), is_write=True)
-    posted = run(h200, task("a", compute_ps=5_000_000, stores=(store,)))
-    waited = run(h200, task("a", compute_ps=5_000_000, stores=(store,), stores_posted=False))
+    posted = run(
+        h200, task("a", compute_ps=5_000_000, stores=(dataclasses.replace(store, posted=True),))
+    )
+    waited = run(h200, task("a", compute_ps=5_000_000, stores=(store,)))
     assert duration(posted, 0) < duration(waited, 0)
     assert posted.wired.memories["hbm"].write_bytes == 100 * MB
+
+
+def test_a_store_that_is_posted_in_part_holds_up_for_the_rest(h200: MachineSpec) -> None:
+    half = dataclasses.replace(load(200 * MB), is_write=True)
+    rest = dataclasses.replace(load(200 * MB, 10**9), is_write=True, posted=True)
+    part = run(h200, task("a", stores=(half, rest)))
+    assert duration(part, 0) == duration(run(h200, task("a", stores=(half,))), 0)
+    assert part.wired.memories["hbm"].write_bytes == 400 * MB
 
 
 def test_parts_sum_to_the_duration(h200: MachineSpec) -> None:
@@ -100,7 +110,7 @@ def test_parts_sum_to_the_duration(h200: MachineSpec) -> None:
 
 def test_a_newcomer_joins_at_its_own_time(h200: MachineSpec) -> None:
     """Two engines' worth of traffic: the posted store of one task meets the next one's loads."""
-    store = dataclasses.replace(load(200 * MB, 10**9), is_write=True)
+    store = dataclasses.replace(load(200 * MB, 10**9), is_write=True, posted=True)
     alone = duration(run(h200, task("b", loads=(load(100 * MB),))), 0)
     done = run(
         h200,
@@ -111,7 +121,7 @@ def test_a_newcomer_joins_at_its_own_time(h200: MachineSpec) -> None:
 
 
 def test_skipping_changes_nothing(h200: MachineSpec) -> None:
-    store = dataclasses.replace(load(30 * MB, 10**9), is_write=True)
+    store = dataclasses.replace(load(30 * MB, 10**9), is_write=True, posted=True)
     tasks = (
         task("a", loads=(load(100 * MB),), stores=(store,), compute_ps=9_000_000, overlap=2.5),
         task("b", 0, loads=(load(60 * MB, 3 * 10**8),), overlap=1.5),

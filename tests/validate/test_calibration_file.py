@@ -52,7 +52,7 @@ def mine(folder: Path) -> Path:
 def test_the_text_describes_the_machine_from_another_folder_too(tmp_path: Path) -> None:
     path, out = mine(tmp_path / "one"), tmp_path / "two" / "out.yaml"
     out.parent.mkdir()
-    (parameter,) = fit_parameters(path)
+    parameter = next(p for p in fit_parameters(path) if p.path == LAUNCH)
     text = text_with(path, out, [Fitted(parameter, "900 ns", "s")])
     machine = with_values(load_machine(path), {LAUNCH: 900.0})
     write_machine(text, machine, out)

@@ -40,13 +40,22 @@ def test_the_split_depends_on_shape_and_seed_alone(tmp_path: Path) -> None:
 
 def test_equal_shapes_never_straddle_whatever_they_are_called(tmp_path: Path) -> None:
     first = write(tmp_path / "a.csv", gemm_rows(50) + gemm_rows(50, "linear"))
-    second = write(tmp_path / "b.csv", gemm_rows(50, "mlp_up_proj"))
+    second = write(tmp_path / "b.csv", gemm_rows(50, "matmul"))
     rows = read_measured([first, second])
     assert len(rows) == 150
     assert len(rows.operators) == 50
     assert Counter(rows.shape_of.tolist()) == {shape: 3 for shape in range(50)}
     assert rows.is_fit[:50].tolist() == rows.is_fit[50:100].tolist() == rows.is_fit[100:].tolist()
     assert (rows.where[0], rows.where[149]) == (f"{first}:2", f"{second}:51")
+
+
+def test_a_shape_of_two_libraries_is_timed_twice_and_split_once(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.csv", gemm_rows(50))
+    second = write(tmp_path / "b.csv", gemm_rows(50, "mlp_up_proj"))  # a name of Vidur's
+    rows = read_measured([first, second])
+    assert rows.libraries == ("torch",) * 50 + ("vidur",) * 50
+    assert rows.shape_of.tolist() == list(range(100))
+    assert rows.is_fit[:50].tolist() == rows.is_fit[50:].tolist()
 
 
 def test_a_shape_is_told_from_others_by_all_of_its_sizes() -> None:

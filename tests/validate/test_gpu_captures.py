@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bankwidth.errors import SpecError, TraceError
-from bankwidth.spec import shipped_names
+from bankwidth.spec import GpuSpec, shipped_names
 from bankwidth.validate.gpu_captures import (
     DEVICES,
     EXAMPLES,
@@ -106,6 +106,13 @@ def test_a_machine_is_loaded_by_name_or_refused() -> None:
     assert machine_of("a100", "vllm").name == "a100"
     with pytest.raises(SpecError, match="unknown machine 'a101'"):
         machine_of("a101", "vllm")
+
+
+@pytest.mark.parametrize(("library", "kernels"), [("llmcompass", "compiled"), ("vidur", "eager")])
+def test_norms_and_functions_of_llmcompass_are_compiled(library: str, kernels: str) -> None:
+    gpu = machine_of("a100", library).engines["gpu"]
+    assert isinstance(gpu, GpuSpec)
+    assert gpu.kernels.vector == kernels
 
 
 def test_only_llmcompass_measured_the_host_too() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.lower_asic import AsicLowering
@@ -28,16 +29,18 @@ class Lowering(Protocol):
 
 
 # To add an engine kind: its lowering file, and a line here.
-_KINDS: dict[str, Callable[[Any, MachineSpec], Lowering]] = {
-    "gpu": lambda spec, machine: GpuLowering(spec),
-    "asic": lambda spec, machine: AsicLowering(spec),
-    "pim": PimLowering,
+_KINDS: dict[str, Callable[[Any, MachineSpec, Timing], Lowering]] = {
+    "gpu": lambda spec, machine, timing: GpuLowering(spec, timing),
+    "asic": lambda spec, machine, timing: AsicLowering(spec),
+    "pim": lambda spec, machine, timing: PimLowering(spec, machine),
 }
 
 
-def lowerings(machine: MachineSpec) -> dict[str, Lowering]:
+def lowerings(machine: MachineSpec, timing: Timing = IN_A_MODEL) -> dict[str, Lowering]:
     """One lowering per engine of the machine."""
-    return {name: _KINDS[spec.kind](spec, machine) for name, spec in machine.engines.items()}
+    return {
+        name: _KINDS[spec.kind](spec, machine, timing) for name, spec in machine.engines.items()
+    }
 
 
 def make_plan(machine: MachineSpec, trace: Trace) -> Plan:

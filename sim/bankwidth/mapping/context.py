@@ -56,7 +56,15 @@ class LoweringContext:
             raise MappingError(f"operator {index} appends to a KV cache that no attention reads")
         return self._attentions[place][1]
 
-    def transfer(self, tensor: Tensor, layer: int, *, is_write: bool, size_bytes: int) -> Transfer:
+    def transfer(
+        self,
+        tensor: Tensor,
+        layer: int,
+        *,
+        is_write: bool,
+        size_bytes: int,
+        posted: bool = False,
+    ) -> Transfer:
         """`size_bytes` of a tensor, from its first byte on, in the memory its role is placed in."""
         region = self._regions[ROLE_OF_TENSOR[tensor.role]]
         address = region.address_of(f"{layer}/{tensor.name}", tensor.size_bytes)
@@ -65,4 +73,5 @@ class LoweringContext:
             address=address,
             size_bytes=size_bytes,
             is_write=is_write,
+            posted=posted,
         )

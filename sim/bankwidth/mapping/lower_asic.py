@@ -88,9 +88,10 @@ class AsicLowering:
         raise MappingError(f"no function of the chip for {op.kind} {op.name!r}")
 
     def _elementwise(self, op: Elementwise) -> tuple[float, float]:
-        """A fused function such as silu_mul is the sum of its parts."""
+        """A fused function such as silu_mul is the sum of its parts; n inputs, n - 1 additions."""
+        times = op.num_inputs - 1 if op.function == "add" else 1
         parts = [
-            _count(getattr(self._spec, f"{part}_ops"), 1, op.elements)
+            _count(getattr(self._spec, f"{part}_ops"), 1, times * op.elements)
             for part in op.function.split("_")
         ]
         return sum(a for a, _ in parts), sum(m for _, m in parts)
@@ -105,7 +106,7 @@ class AsicLowering:
 
     def _stores(self, op: Operator, context: LoweringContext) -> tuple[Transfer, ...]:
         return tuple(
-            context.transfer(t, op.layer, is_write=True, size_bytes=t.size_bytes)
+            context.transfer(t, op.layer, is_write=True, size_bytes=t.size_bytes, posted=True)
             for t in op.outputs
             if t.size_bytes > self._spec.sram_bytes
         )

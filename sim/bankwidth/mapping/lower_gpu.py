@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bankwidth.devices.gpu.attention import AttentionShape, decode_cost, prefill_cost
 from bankwidth.devices.gpu.chip import Chip, chip_of
 from bankwidth.devices.gpu.collective import Exchange, collective_cost, collective_kernel
 from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
-from bankwidth.devices.gpu.vector import vector_cost
+from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.lower_attention import AttentionLowering
 from bankwidth.mapping.lower_moe import MoeLowering
+from bankwidth.mapping.lower_vector import VectorLowering
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import (
     DTYPE_BITS,
     Attention,
     Collective,
-    Elementwise,
-    Embedding,
-    KvAppend,
     Matmul,
     Moe,
-    Norm,
     Operator,
-    Rope,
-    Softmax,
     Tensor,
 )
 from bankwidth.spec import GpuSpec
@@ -37,12 +32,16 @@ from bankwidth.units import ns_to_ps
 class GpuLowering:
     """Kernels of one GPU."""
 
-    def __init__(self, spec: GpuSpec) -> None:
-        self._chip = chip_of(spec)
+    def __init__(self, spec: GpuSpec, timing: Timing = IN_A_MODEL) -> None:
+        self._chip = chip_of(spec, timing)
         self._launch_ns = spec.launch_ns
+        self._attention = AttentionLowering(
+            chip=self._chip, launch_ns=spec.launch_ns, counts=_counts
+        )
         self._moe = MoeLowering(
             chip=self._chip, kernels=spec.moe, launch_ns=spec.launch_ns, counts=_counts
         )
+        self._vector = VectorLowering(chip=self._chip, launch_ns=spec.launch_ns, counts=_counts)
 
     def lower(self, op: Operator, index: int, engine: str, context: LoweringContext) -> list[Task]:
         """One kernel per operator, more for a mixture of experts.
@@ -51,6 +50,10 @@ class GpuLowering:
         """
         if isinstance(op, Moe):
             return self._moe.tasks(op, index, engine, context)
+        if isinstance(op, Attention):
+            return self._attention.tasks(op, index, engine, context)
+        if self._vector.supports(op):
+            return self._vector.tasks(op, index, engine, context)
         cost = _COSTS[type(op)](self._chip, op)
         return [
             Task(
@@ -62,9 +65,9 @@ class GpuLowering:
                 compute_ps=ns_to_ps(cost.compute_ns),
                 ideal_ps=ns_to_ps(cost.ideal_ns),
                 overlap=cost.overlap,
+                drain_ps=ns_to_ps(cost.drain_ns),
                 loads=_loads(self._chip, op, cost, context),
-                stores=_stores(op, cost, context),
-                stores_posted=self._chip.stays_in_l2(cost.write_bytes),
+                stores=_stores(self._chip, op, cost, context),
                 counts=_counts(self._chip, op, cost),
                 detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
             )
@@ -72,7 +75,8 @@ class GpuLowering:
 
     def supports(self, op: Operator) -> bool:
         """Whether an operator has a kernel here."""
-        return isinstance(op, Moe) or type(op) in _COSTS
+        known = isinstance(op, Attention | Moe) or type(op) in _COSTS
+        return known or self._vector.supports(op)
 
 
 def _counts(chip: Chip, op: Operator, cost: KernelCost) -> dict[str, float]:
@@ -95,6 +99,8 @@ def _loads(
     chip: Chip, op: Operator, cost: KernelCost, context: LoweringContext
 ) -> tuple[Transfer, ...]:
     """`cost.read_bytes` shared out over the inputs that do not sit in the L2, by their size."""
+    if not cost.read_bytes:
+        return ()
     warm = _activations_in_l2(chip, op)
     cold = [t for t in op.inputs if not (warm and t.role == "activation")]
     sizes = [t.size_bytes for t in cold]
@@ -109,13 +115,19 @@ def _loads(
     )
 
 
-def _stores(op: Operator, cost: KernelCost, context: LoweringContext) -> tuple[Transfer, ...]:
+def _stores(
+    chip: Chip, op: Operator, cost: KernelCost, context: LoweringContext
+) -> tuple[Transfer, ...]:
     total = sum(t.size_bytes for t in op.outputs)
     if not total or not cost.write_bytes:
         return ()
     return tuple(
         context.transfer(
-            t, op.layer, is_write=True, size_bytes=max(1, cost.write_bytes * t.size_bytes // total)
+            t,
+            op.layer,
+            is_write=True,
+            size_bytes=max(1, cost.write_bytes * t.size_bytes // total),
+            posted=chip.stays_in_l2(cost.write_bytes),
         )
         for t in op.outputs
     )
@@ -128,6 +140,14 @@ def _element_bytes(dtype: str) -> float:
 def _activations_in_l2(chip: Chip, op: Operator) -> bool:
     """They were just written by other kernels; the L2 holds them if it has room for all."""
     return chip.stays_in_l2(_activation_bytes((*op.inputs, *op.outputs)))
+
+
+def _weights_in_l2(chip: Chip, op: Operator) -> bool:
+    """All copies of the weights that a benchmark goes through; never in a model."""
+    copies = chip.timing.weight_copies
+    weights = sum(t.size_bytes for t in op.inputs if t.role == "weight")
+    others = _activation_bytes((*op.inputs, *op.outputs))
+    return copies > 0 and chip.stays_in_l2(copies * weights + others)
 
 
 def _activation_bytes(tensors: Iterable[Tensor]) -> int:
@@ -145,38 +165,8 @@ def _matmul(chip: Chip, op: Matmul) -> KernelCost:
         w_bytes=_element_bytes(op.weight_dtype),
         y_bytes=_element_bytes(op.out_dtype or op.dtype),
     )
-    return matmul_cost(chip, shape, x_in_l2=_activations_in_l2(chip, op))
-
-
-def _attention(chip: Chip, op: Attention) -> KernelCost:
-    shape = AttentionShape(
-        batch=op.batch,
-        q_len=op.q_len,
-        kv_len=op.kv_len,
-        n_heads=op.n_heads,
-        n_kv_heads=op.n_kv_heads,
-        head_dim=op.head_dim,
-        causal=op.causal,
-        flops=op.flops,
-        dtype=op.dtype,
-        element_bytes=_element_bytes(op.dtype),
-        kv_bytes=_element_bytes(op.kv_dtype),
-    )
-    cost = decode_cost if op.phase == "decode" else prefill_cost
-    return cost(chip, shape, q_in_l2=_activations_in_l2(chip, op))
-
-
-def _vector(chip: Chip, op: Any) -> KernelCost:
-    warm = _activations_in_l2(chip, op)
-    cold = sum(t.size_bytes for t in op.inputs if not (warm and t.role == "activation"))
-    return vector_cost(
-        chip,
-        label=op.kind,
-        dtype=op.dtype,
-        flops=op.flops,
-        read_bytes=op.read_bytes,
-        write_bytes=op.write_bytes,
-        dram_read_bytes=min(cold, op.read_bytes),
+    return matmul_cost(
+        chip, shape, x_in_l2=_activations_in_l2(chip, op), w_in_l2=_weights_in_l2(chip, op)
     )
 
 
@@ -198,12 +188,5 @@ def _collective(chip: Chip, op: Collective) -> KernelCost:
 
 _COSTS: dict[type[Operator], Callable[[Chip, Any], KernelCost]] = {
     Matmul: _matmul,
-    Attention: _attention,
-    Norm: _vector,
-    Softmax: _vector,
-    Elementwise: _vector,
-    Rope: _vector,
-    Embedding: _vector,
-    KvAppend: _vector,
     Collective: _collective,
 }

@@ -52,8 +52,7 @@ class MoeLowering:
                 ideal_ps=ns_to_ps(cost.ideal_ns),
                 overlap=cost.overlap,
                 loads=tuple(_loads(op, cost, read, context)),
-                stores=tuple(_stores(op, cost, written, context)),
-                stores_posted=self.chip.stays_in_l2(cost.write_bytes),
+                stores=tuple(_stores(self.chip, op, cost, written, context)),
                 counts=self.counts(self.chip, op, cost),
                 detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
             )
@@ -106,7 +105,13 @@ def _loads(op: Moe, cost: KernelCost, read: Tensor, context: LoweringContext) ->
 
 
 def _stores(
-    op: Moe, cost: KernelCost, written: Tensor, context: LoweringContext
+    chip: Chip, op: Moe, cost: KernelCost, written: Tensor, context: LoweringContext
 ) -> Iterator[Transfer]:
     if cost.write_bytes:
-        yield context.transfer(written, op.layer, is_write=True, size_bytes=cost.write_bytes)
+        yield context.transfer(
+            written,
+            op.layer,
+            is_write=True,
+            size_bytes=cost.write_bytes,
+            posted=chip.stays_in_l2(cost.write_bytes),
+        )

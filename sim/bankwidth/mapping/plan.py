@@ -10,12 +10,16 @@ from bankwidth.devices.pim.program import PimProgram
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """Consecutive bytes of a memory, read or written by a task. Addresses are the memory's own."""
+    """Consecutive bytes of a memory, read or written by a task. Addresses are the memory's own.
+
+    A store that is `posted` leaves after the task's end without holding it up.
+    """
 
     memory: str
     address: int
     size_bytes: int
     is_write: bool
+    posted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,8 @@ class Task:
     """One piece of work of one engine, with the counts that its energy is made of.
 
     Memory's time T and compute's time C take (T^p + C^p)^(1/p) together, p being `overlap`: at 1
-    nothing overlaps. Stores that are `posted` leave after the task's end without holding it up.
+    nothing overlaps. Stores that are not posted go with the loads, or with the drain that follows
+    where there is one.
     """
 
     name: str
@@ -34,9 +39,9 @@ class Task:
     compute_ps: int = 0
     ideal_ps: int = 0  # the compute at the engine's peak
     overlap: float = 1.0
+    drain_ps: int = 0  # results on their way out, after loads and compute
     loads: tuple[Transfer, ...] = ()
     stores: tuple[Transfer, ...] = ()
-    stores_posted: bool = True
     program: PimProgram | None = None
     program_memory: str = ""
     program_read_bytes: int = 0  # from the rows of the banks that the program runs in

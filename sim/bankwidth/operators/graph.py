@@ -197,6 +197,7 @@ class _Operators:
                 elements=self._run.tokens * width,
                 num_inputs=2 if function in ("add", "silu_mul") else 1,
                 dtype=self._dtypes.activation,
+                rows=self._run.tokens,
             )
         )
 

@@ -47,6 +47,8 @@ _NO_SHAPE: Final = frozenset({"device", "kernel", "source_file", "source", "impl
 _RESULT_DTYPES: Final = {"fp8": "bf16", "int8": "bf16"}
 # Models of Vidur's tables whose norms are layer norms and whose function is not gated.
 _LAYERNORM_MODELS: Final = frozenset({"phi-2"})
+# Those with attention and feed-forward side by side: `add` sums both and the residual.
+_PARALLEL_MODELS: Final = frozenset({"phi-2"})
 # (hidden, inter) of the Nemotron-H models, whose experts have one projection in place of gate and
 # up. Only the tables made through vLLM's FusedMoE layer run it so (aiconfigurator at 095f58a,
 # collector/vllm/collect_moe.py); the older ones gave every model two.
@@ -248,8 +250,9 @@ def _elementwise(function: str) -> Callable[[str, Row], Operator]:
             name=name,
             function=function,  # type: ignore[arg-type]  # a key of FUNCTIONS, checked there
             elements=_elements(row),
-            num_inputs=FUNCTIONS[function][0],
+            num_inputs=_num_inputs(function, row),
             dtype=row.dtype(),
+            rows=_known_rows(row),
         )
 
     return make
@@ -259,6 +262,17 @@ def _elements(row: Row) -> int:
     if row.has("elements"):
         return row.integer("elements")
     return row.integer("M", "tokens", "rows") * row.integer("N", "width", default=1)
+
+
+def _known_rows(row: Row) -> int | None:
+    """Rows of the elements; LLMCompass gives the elements as M and no N."""
+    is_flat = row.has("elements") or not (row.has("N") or row.has("width"))
+    return None if is_flat else row.integer("M", "tokens", "rows")
+
+
+def _num_inputs(function: str, row: Row) -> int:
+    is_parallel = row.has("model") and row.text("model") in _PARALLEL_MODELS
+    return 3 if function == "add" and is_parallel else FUNCTIONS[function][0]
 
 
 def _model_function(name: str, row: Row) -> Operator:

@@ -19,6 +19,7 @@ ROPE_FLOPS: Final = 3
 
 # function -> (inputs, operations per output element), counted from the formula.
 # silu = x / (1 + exp(-x)): negate, exponential, add, divide; silu_mul multiplies by a second input.
+# add: for each further input, of which there may be any number.
 # gelu = 0.5 x (1 + tanh(c (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016): seven products and
 # sums, one tanh, and one more product.
 FUNCTIONS: Final[dict[str, tuple[int, int]]] = {
@@ -92,7 +93,10 @@ class Softmax(Operator):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elementwise(Operator):
-    """`elements` results, each a function of one element of every input."""
+    """`elements` results, each a function of one element of every input.
+
+    `rows` says how many equally long rows they are, where that is known.
+    """
 
     kind: ClassVar[str] = "elementwise"
     size_fields: ClassVar[tuple[str, ...]] = ("elements", "num_inputs")
@@ -101,12 +105,20 @@ class Elementwise(Operator):
     elements: int
     num_inputs: int
     dtype: str
+    rows: int | None = None
 
     def check(self) -> None:
         check_choice(self, "function", tuple(FUNCTIONS))
+        self._check_inputs()
+        if self.rows is not None and (self.rows < 1 or self.elements % self.rows):
+            raise invalid(self, f"{self.elements} elements are not {self.rows} equal rows")
+
+    def _check_inputs(self) -> None:
         inputs, _ = FUNCTIONS[self.function]
-        if self.num_inputs != inputs:
-            raise invalid(self, f"{self.function} has {inputs} inputs, not {self.num_inputs}")
+        is_sum = self.function == "add"
+        if self.num_inputs < inputs or (self.num_inputs > inputs and not is_sum):
+            more = " or more" if is_sum else ""
+            raise invalid(self, f"{self.function} has {inputs} inputs{more}, not {self.num_inputs}")
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -121,7 +133,8 @@ class Elementwise(Operator):
 
     @property
     def flops(self) -> int:
-        return FUNCTIONS[self.function][1] * self.elements
+        inputs, operations = FUNCTIONS[self.function]
+        return (operations + self.num_inputs - inputs) * self.elements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from bankwidth.spec.moe_kernels import MoeKernelsSpec, TunedShapeSpec
 from bankwidth.spec.pim import PimSpec
 from bankwidth.spec.problems import Problem
 from bankwidth.spec.schema import SCHEMA_KINDS, json_schema
+from bankwidth.spec.vector_kernels import VectorKernelsSpec
 from bankwidth.spec.version import SCHEMA_VERSION
 from bankwidth.spec.workload import WorkloadSpec
 
@@ -61,6 +62,7 @@ __all__ = [
     "Spec",
     "TileFamilySpec",
     "TunedShapeSpec",
+    "VectorKernelsSpec",
     "WorkloadSpec",
     "check_file",
     "find",

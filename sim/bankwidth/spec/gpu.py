@@ -26,10 +26,13 @@ from bankwidth.spec.base import (
     pick,
     pick_bytes,
     pick_mapping,
+    unknown,
 )
 from bankwidth.spec.dtypes import DTYPES, Dtype
 from bankwidth.spec.interconnect import InterconnectSpec
+from bankwidth.spec.library import LibrarySpec
 from bankwidth.spec.moe_kernels import MoeKernelsSpec
+from bankwidth.spec.vector_kernels import VectorKernelsSpec
 
 # Accumulators leave a quarter of the registers for addresses and operands.
 ACCUMULATOR_SHARE = Fraction(3, 4)
@@ -59,10 +62,15 @@ class MatmulKernelsSpec(Spec):
 
     tiles: list[TileFamilySpec] = Field(min_length=1)
     start_ns: NsOrZero = Field(description="before the first load and after the last store")
+    blocks: Literal["persistent", "paired"] = Field(
+        description="persistent: one per SM goes from tile to tile, and stores one while it "
+        "multiplies the next; paired: two to an SM up to 128 x 128, each stores at its end"
+    )
+    step_bytes: Bytes = Field(description="of an operand's row along k in one step")
     prologue_cycles: Cycles = Field(description="first loads of a kernel until it multiplies")
     tensor_efficiency: Share = Field(description="of the tensor peak in the steps of a full tile")
     feed_bytes_per_cycle: Rate = Field(description="operands from the L2 into an SM")
-    step_cycles: Cycles = Field(description="shortest step of k, 128 bytes of an operand's row")
+    step_cycles: Cycles = Field(description="shortest step of k")
     store_bytes_per_cycle: Rate = Field(description="results out of an SM")
     split_ns: NsOrZero = Field(description="the second kernel that sums the pieces of split k")
     overlap: Annotated[float, Field(ge=1)] = Field(
@@ -102,7 +110,10 @@ class GpuSpec(DeviceSpec):
     sustained_slowdown: Annotated[float, Field(ge=0)] = Field(
         description="of compute in kernels long enough to run into the power limit"
     )
+    libraries: dict[str, LibrarySpec] = Field(min_length=1, description="kernel libraries by name")
+    library: str = Field(description="the one that runs; of `libraries`")
     matmul: MatmulKernelsSpec
+    vector_kernels: VectorKernelsSpec
     moe: MoeKernelsSpec | None = Field(
         default=None, description="kernels of mixtures of experts; absent: it runs none"
     )
@@ -123,11 +134,23 @@ class GpuSpec(DeviceSpec):
         if "fp32" not in pick_mapping(data, "vector_tflops"):
             yield ("vector",), "the fp32 rate is missing; formats without a rate compute at it"
         yield from _no_tiles(data)
+        yield from _unknown_library(data)
+
+    @property
+    def kernels(self) -> LibrarySpec:
+        """Of the library that runs."""
+        return self.libraries[self.library]
 
     def tiles(self) -> list[tuple[int, int]]:
         """(m, n) of the library's output tiles whose accumulators the registers hold."""
         known = {tile for family in self.matmul.tiles for tile in family.tiles()}
         return sorted(tile for tile in known if _fits(tile, self.registers_bytes))
+
+
+def _unknown_library(data: object) -> Iterator[Relation]:
+    name, known = pick(data, "library"), list(pick_mapping(data, "libraries"))
+    if isinstance(name, str) and known and name not in known:
+        yield ("library",), unknown("library", name, known)
 
 
 def _fits(tile: tuple[int, int], registers_bytes: int) -> bool:

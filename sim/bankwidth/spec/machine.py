@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bankwidth.spec.base import Relation, Spec, pick, pick_mapping, unknown
 from bankwidth.spec.device import EngineSpec, MemorySpec
+from bankwidth.spec.gpu import GpuSpec
 from bankwidth.spec.links import LinkSpec
 from bankwidth.spec.mapping import MappingSpec
 
@@ -23,6 +24,16 @@ class MachineSpec(Spec):
     memories: dict[str, MemorySpec] = Field(min_length=1)
     links: list[LinkSpec]
     mapping: MappingSpec
+
+    def with_library(self, name: str) -> MachineSpec:
+        """The same with the kernels of a library, on each engine that has a choice of it."""
+        engines = {
+            key: spec.model_copy(update={"library": name})
+            if isinstance(spec, GpuSpec) and name in spec.libraries
+            else spec
+            for key, spec in self.engines.items()
+        }
+        return self.model_copy(update={"engines": engines})
 
     @classmethod
     def relations(cls, data: object) -> Iterator[Relation]:

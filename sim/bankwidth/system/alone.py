@@ -11,12 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bankwidth.devices.dram import config_of
+from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.mapping.build import choose_engine, lowerings
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.plan import Placement, Task, Transfer
 from bankwidth.operators import Operator
 from bankwidth.spec import DramSpec, LinkSpec, MachineSpec, PimSpec
-from bankwidth.system.engine import moved_before_end, together_ps
+from bankwidth.system.engine import (
+    moved_before_end,
+    moved_with_compute,
+    stores_waited_for,
+    together_ps,
+)
 from bankwidth.system.stream_curve import curve_of
 from bankwidth.system.wiring import links_between
 from bankwidth.units import ns_to_ps
@@ -39,9 +45,9 @@ class Alone:
 class IdleMachine:
     """A machine on which operators run one at a time, each from the same idle state."""
 
-    def __init__(self, machine: MachineSpec) -> None:
+    def __init__(self, machine: MachineSpec, timing: Timing = IN_A_MODEL) -> None:
         self._machine = machine
-        self._lowerings = lowerings(machine)
+        self._lowerings = lowerings(machine, timing)
         self._placements = {
             role: Placement(memory=name, base=0, size_bytes=ENDLESS_BYTES)
             for role, name in machine.mapping.place.items()
@@ -76,8 +82,14 @@ class IdleMachine:
         return all(t.memory in self._memories for t in (*task.loads, *task.stores))
 
     def _task_ps(self, task: Task) -> int:
-        moved_ps = self._moved_ps(task.engine, moved_before_end(task))
-        return task.launch_ps + together_ps(moved_ps, task.compute_ps, task.overlap)
+        moved_ps = self._moved_ps(task.engine, moved_with_compute(task))
+        body_ps = together_ps(moved_ps, task.compute_ps, task.overlap)
+        return task.launch_ps + body_ps + self._drained_ps(task)
+
+    def _drained_ps(self, task: Task) -> int:
+        if not task.drain_ps:
+            return 0
+        return max(task.drain_ps, self._moved_ps(task.engine, stores_waited_for(task)))
 
     def _at_peak_ps(self, task: Task) -> int:
         names = {t.memory for t in moved_before_end(task)}

@@ -27,9 +27,19 @@ def together_ps(memory_ps: int, compute_ps: int, overlap: float) -> int:
     return round(longer * factor)
 
 
+def stores_waited_for(task: Task) -> tuple[Transfer, ...]:
+    """Stores that are not posted."""
+    return tuple(transfer for transfer in task.stores if not transfer.posted)
+
+
+def moved_with_compute(task: Task) -> tuple[Transfer, ...]:
+    """What moves beside compute: loads, and stores that no drain follows."""
+    return task.loads if task.drain_ps else (*task.loads, *stores_waited_for(task))
+
+
 def moved_before_end(task: Task) -> tuple[Transfer, ...]:
-    """What a task waits for: its loads, and stores that are not posted."""
-    return task.loads if task.stores_posted else (*task.loads, *task.stores)
+    """All that a task waits for."""
+    return (*task.loads, *stores_waited_for(task))
 
 
 class Engine:
@@ -72,11 +82,15 @@ class Engine:
     def _body(self, task: Task, record: TaskRecord) -> Process:
         """Loads, stores too large to be posted, and what compute adds to the time they take."""
         start_ps = self._now()
-        moves = [self._move(t) for t in moved_before_end(task)]
+        moves = [self._move(t) for t in moved_with_compute(task)]
         if moves:
             yield self.env.all_of(moves)
         moved_ps = self._now() - start_ps
         yield self.env.timeout(together_ps(moved_ps, task.compute_ps, task.overlap) - moved_ps)
+        if task.drain_ps:
+            stores = [self._move(t) for t in stores_waited_for(task)]
+            yield self.env.all_of([*stores, self.env.timeout(task.drain_ps)])
+            moves += stores
         served: list[Any] = [event.value for event in moves]
         self._explain(task, record, start_ps, served)
 
@@ -159,6 +173,6 @@ class Engine:
         return served
 
     def _post(self, task: Task) -> None:
-        if task.stores_posted:
-            for transfer in task.stores:
+        for transfer in task.stores:
+            if transfer.posted:
                 self._move(transfer)

@@ -24,7 +24,7 @@ from bankwidth.validate.calibration_model import Model, Predict
 from bankwidth.validate.calibration_rows import Floats, MeasuredRows, read_measured, sample
 from bankwidth.validate.calibration_search import Point, minimise
 from bankwidth.validate.comparison import error_figures
-from bankwidth.validate.predict import predict_ns
+from bankwidth.validate.gpu_captures import predict_by_library
 
 DEFAULT_ROWS: Final = 600
 EVALUATIONS_PER_PARAMETER: Final = 120
@@ -47,7 +47,7 @@ def calibrate(
     rows: int = DEFAULT_ROWS,
     evaluations: int | None = None,
     device: str | None = None,
-    predict: Predict = predict_ns,
+    predict: Predict = predict_by_library,
     progress: Progress | None = None,
 ) -> Calibration:
     """Fits the marked parameters of a machine; `out` is where its text is to stand.
@@ -68,7 +68,9 @@ def calibrate(
     outcomes = _fit(model, seed=seed, budget=budget, progress=progress)
     values = [outcome.after for outcome in outcomes]
     fitted = model.machine(values)
-    errors = _errors(measured, before=before_ns, after=predict(fitted, measured.operators))
+    errors = _errors(
+        measured, before=before_ns, after=predict(fitted, measured.operators, measured.libraries)
+    )
     counts = RowCounts(all=len(measured), fit=int(measured.is_fit.sum()), sampled=len(chosen))
     source = _source(tables, seed, counts, errors["held_out"]["after"][ALL]["mape_pct"])
     changed = [outcome for outcome in outcomes if outcome.is_fitted]
@@ -102,11 +104,11 @@ def _parameters(path: Path) -> list[FitParameter]:
 def _first_times(predict: Predict, machine: MachineSpec, rows: MeasuredRows) -> Floats:
     """Times of all shapes. Raises TraceError with the first row that the machine cannot run."""
     try:
-        return predict(machine, rows.operators)
+        return predict(machine, rows.operators, rows.libraries)
     except MappingError:
         for shape, op in enumerate(rows.operators):
             try:
-                predict(machine, [op])
+                predict(machine, [op], [rows.libraries[shape]])
             except MappingError as error:
                 where = rows.where[int(np.flatnonzero(rows.shape_of == shape)[0])]
                 raise TraceError(f"{where}: {error}") from error

@@ -13,7 +13,8 @@ from bankwidth.spec.values import broken_rules, with_values
 from bankwidth.validate.calibration_axes import Axis
 from bankwidth.validate.calibration_rows import Floats, MeasuredRows, Numbers
 
-Predict = Callable[[MachineSpec, Sequence[Operator]], Floats]  # times in ns
+# Times in ns of operators, each run by the library named beside it.
+Predict = Callable[[MachineSpec, Sequence[Operator], Sequence[str]], Floats]
 
 _PROBES: Final = (-0.1, 0.1)  # positions to look at beside a point, and both ends
 _NUDGES: Final = (1.1, 0.9)  # of a value; the first that breaks no rule
@@ -32,6 +33,7 @@ class Model:
     ) -> None:
         shapes, self._shape_of = np.unique(rows.shape_of[chosen], return_inverse=True)
         self._operators = [rows.operators[shape] for shape in shapes]
+        self._libraries = [rows.libraries[shape] for shape in shapes]
         self._ln_measured = np.log(rows.measured_ns[chosen])
         self._machine = machine
         self._predict = predict
@@ -49,7 +51,7 @@ class Model:
         if broken_rules(machine, self._changed(values)):
             return None
         self.evaluations += 1
-        return np.log(self._predict(machine, self._operators))[self._shape_of]
+        return np.log(self._predict(machine, self._operators, self._libraries))[self._shape_of]
 
     def error(self, values: Sequence[float]) -> float:
         """Mean of |ln(ours / measured)|; infinite where the values break a rule."""

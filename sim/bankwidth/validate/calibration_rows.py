@@ -16,6 +16,7 @@ from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators import Operator, TableRow, read_table
 from bankwidth.operators.codec import encode
 from bankwidth.validate.comparison import check_measured
+from bankwidth.validate.gpu_captures import library_of
 from bankwidth.validate.gpu_families import family_of
 
 LEAST_ROWS: Final = 20
@@ -29,9 +30,13 @@ Numbers = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredRows:
-    """Rows of all tables; `shape_of` a row is its place in `operators`, one for each shape."""
+    """Rows of all tables; `shape_of` a row is its place in `operators`, one for each shape.
+
+    A shape measured with two libraries is there twice; both belong to the same half.
+    """
 
     operators: tuple[Operator, ...]
+    libraries: tuple[str, ...]  # that ran each of them
     shape_of: Numbers
     measured_ns: Floats
     families: NDArray[np.str_]
@@ -90,15 +95,17 @@ def _check_devices(
 
 def _numbered(rows: Sequence[tuple[Path, TableRow]], seed: int) -> MeasuredRows:
     keys = {op: shape_key(op) for op in dict.fromkeys(row.operator for _, row in rows)}
-    operators: dict[str, Operator] = {}
-    for op, key in keys.items():
-        operators.setdefault(key, op)
-    place = {key: index for index, key in enumerate(operators)}
-    halves = {key: in_fit_half(key, seed) for key in operators}
+    halves = {key: in_fit_half(key, seed) for key in keys.values()}
     families = {op: family_of(op) for op in keys}
+    ran = [(library_of(row.row, path), keys[row.operator]) for path, row in rows]
+    operators: dict[tuple[str, str], Operator] = {}
+    for shape, (_, row) in zip(ran, rows, strict=True):
+        operators.setdefault(shape, row.operator)
+    place = {shape: index for index, shape in enumerate(operators)}
     return MeasuredRows(
         operators=tuple(operators.values()),
-        shape_of=np.array([place[keys[row.operator]] for _, row in rows], dtype=np.intp),
+        libraries=tuple(library for library, _ in operators),
+        shape_of=np.array([place[shape] for shape in ran], dtype=np.intp),
         measured_ns=np.array([(row.latency_s or 0.0) * _NS_IN_S for _, row in rows]),
         families=np.array([families[row.operator] for _, row in rows]),
         where=tuple(f"{path}:{row.line}" for path, row in rows),

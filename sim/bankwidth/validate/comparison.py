@@ -16,6 +16,7 @@ from bankwidth.operators.latency import is_latency
 from bankwidth.results import Table
 from bankwidth.spec import MachineSpec
 from bankwidth.system.run import Progress
+from bankwidth.validate.gpu_captures import library_of, predictor_of
 from bankwidth.validate.ops import PROGRESS_ROWS
 from bankwidth.validate.predict import Predictor
 
@@ -53,7 +54,10 @@ def compare(
     worst: int = 10,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Simulate every measured row. Raises TraceError for rows without a measured latency."""
+    """Simulate every measured row with the kernel library that it was measured with.
+
+    Raises TraceError for rows without a measured latency.
+    """
     rows = read_table(path)
     measured_s = np.array(check_measured(rows, path))
     table = _timed(machine, rows, path, progress)
@@ -70,11 +74,14 @@ def compare(
 def _timed(
     machine: MachineSpec, rows: Sequence[TableRow], path: Path | str, progress: Progress | None
 ) -> Table:
-    predictor = Predictor(machine)
+    predictors: dict[str, Predictor] = {}
     times = []
     for done, row in enumerate(rows):
+        library = library_of(row.row, Path(path))
+        if library not in predictors:
+            predictors[library] = predictor_of(machine, library)
         try:
-            times.append(predictor.time(row.operator))
+            times.append(predictors[library].time(row.operator))
         except MappingError as error:
             raise TraceError(f"{path}:{row.line}: {error}") from error
         if progress is not None and done % PROGRESS_ROWS == 0:

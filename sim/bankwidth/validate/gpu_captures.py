@@ -6,11 +6,15 @@ Both are resolved here and nowhere else, from columns of a row and from the name
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bankwidth.devices.gpu.timing import Timing
 from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators import Operator
 from bankwidth.spec import MachineSpec, load_machine
@@ -103,23 +107,56 @@ def library_of(row: Mapping[str, str], path: Path) -> str:
     return DEFAULT_LIBRARY
 
 
+# Name of the library in a machine's description; and how its table's times were taken: vLLM's
+# collector goes through six weights, and all replay an attention call on the same buffers.
+# fmt: off
+_CAPTURED: Final[dict[str, tuple[str, Timing]]] = {
+    "trtllm":     ("tensorrt-llm", Timing(replays_attention=True)),
+    "vllm":       ("vllm",         Timing(weight_copies=6, replays_attention=True)),
+    "sglang":     ("sglang",       Timing(replays_attention=True)),
+    "vidur":      ("torch",        Timing(replays_attention=True)),
+    "nccl":       ("torch",        Timing()),
+    "llmcompass": ("torch-compile", Timing()),
+    "torch":      ("torch",        Timing()),
+}
+# fmt: on
+
+
 @cache
 def machine_of(arch: str, library: str) -> MachineSpec:
     """A machine by name or file, with the kernels of a library where it has a choice of them.
 
     Raises SpecError for a machine that is not shipped.
     """
-    return load_machine(arch)
+    return load_machine(arch).with_library(_CAPTURED[library][0])
 
 
 @cache
 def _predictor_of(arch: str, library: str) -> Predictor:
-    return Predictor(machine_of(arch, library))
+    return predictor_of(load_machine(arch), library)
+
+
+def predictor_of(machine: MachineSpec, library: str) -> Predictor:
+    """Times as a table of this library has them."""
+    name, timing = _CAPTURED[library]
+    return Predictor(machine.with_library(name), timing)
 
 
 def operator_time(arch: str, library: str, op: Operator) -> OperatorTime:
     """One operator on a machine with a library. Raises MappingError where it cannot run it."""
     return _predictor_of(arch, library).time(op)
+
+
+def predict_by_library(
+    machine: MachineSpec, operators: Sequence[Operator], libraries: Sequence[str]
+) -> NDArray[np.float64]:
+    """Times in ns, each as a table of its library has it.
+
+    Raises MappingError for an operator that the machine cannot run.
+    """
+    predictors = {name: predictor_of(machine, name) for name in dict.fromkeys(libraries)}
+    times = zip(operators, libraries, strict=True)
+    return np.array([predictors[name].time(op).latency_s for op, name in times]) * 1e9
 
 
 def arch_of(row: Mapping[str, str], where: str) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.kernel_cache import prepare
 from bankwidth.operators import Operator
 from bankwidth.spec import MachineSpec
@@ -26,10 +27,10 @@ class OperatorTime(NamedTuple):
 class Predictor:
     """One machine; an operator is timed once, however often it is asked for."""
 
-    def __init__(self, machine: MachineSpec) -> None:
+    def __init__(self, machine: MachineSpec, timing: Timing = IN_A_MODEL) -> None:
         prepare()
         self._machine = machine
-        self._idle = IdleMachine(machine)
+        self._idle = IdleMachine(machine, timing)
         self._known: dict[Operator, OperatorTime] = {}
 
     def time(self, op: Operator) -> OperatorTime:

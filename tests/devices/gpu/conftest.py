@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bankwidth.devices.gpu.chip import Chip
-from bankwidth.spec import MatmulKernelsSpec, TileFamilySpec
+from bankwidth.spec import MatmulKernelsSpec, TileFamilySpec, VectorKernelsSpec
 
 MakeChip = Callable[..., Chip]
 TILES = ((100, 100),)
@@ -18,6 +18,8 @@ def make_matmul(**changes: object) -> MatmulKernelsSpec:
     """Kernels that lose no time beside their multiplies."""
     values: dict[str, object] = {
         "tiles": [TileFamilySpec(m=[100], n=[100])],
+        "blocks": "persistent",
+        "step_bytes": "128 B",
         "start_ns": "0 ns",
         "prologue_cycles": 0.0,
         "tensor_efficiency": 1.0,
@@ -28,6 +30,17 @@ def make_matmul(**changes: object) -> MatmulKernelsSpec:
         "overlap": 2.0,
     }
     return MatmulKernelsSpec(**(values | changes))  # type: ignore[arg-type]
+
+
+def make_vector(**changes: object) -> VectorKernelsSpec:
+    """Ten blocks of 100 threads on an SM; half of the L2 is kept."""
+    values: dict[str, object] = {
+        "threads": 1000,
+        "load_cycles": 100.0,
+        "memory_load_cycles": 50.0,
+        "l2_kept": 0.5,
+    }
+    return VectorKernelsSpec(**(values | changes))  # type: ignore[arg-type]
 
 
 def _make_chip(
@@ -45,6 +58,7 @@ def _make_chip(
         "block_ns": 0.0,
         "sustained_slowdown": 0.0,
         "matmul": kernels or make_matmul(),
+        "vector": make_vector(),
         "tile_m": np.array([m for m, _ in tiles]),
         "tile_n": np.array([n for _, n in tiles]),
     }
@@ -61,6 +75,12 @@ def make_chip() -> MakeChip:
 def make_kernels() -> Callable[..., MatmulKernelsSpec]:
     """Matmul kernels with some of their numbers changed."""
     return make_matmul
+
+
+@pytest.fixture(scope="session")
+def make_vector_kernels() -> Callable[..., VectorKernelsSpec]:
+    """Vector kernels with some of their numbers changed."""
+    return make_vector
 
 
 @pytest.fixture

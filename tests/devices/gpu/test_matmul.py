@@ -100,6 +100,40 @@ def test_a_kernel_starts_with_its_prologue(make_chip: MakeChip, make_kernels: Ma
     assert compute_ns(chip, shape(1001, 1000, 128)) == pytest.approx(5120.0 + 350.0)
 
 
+def test_blocks_in_pairs_share_an_sm(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    # 110 tiles on 100 SMs are one round of pairs, in which an SM has two tiles' work.
+    paired = make_chip(kernels=make_kernels(blocks="paired", step_cycles=4000.0))
+    assert compute_ns(paired, shape(1001, 1000, 128)) == pytest.approx(5120.0)
+    assert compute_ns(paired, shape(1000, 1000, 64)) == pytest.approx(4000.0)
+    # 210: the third tile of an SM comes in a round of its own, counted as a pair.
+    assert compute_ns(paired, shape(2001, 1000, 128)) == pytest.approx(4 * 2560.0)
+
+
+def test_large_tiles_are_alone_on_their_sm(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    paired = make_chip(tiles=((200, 100),), kernels=make_kernels(blocks="paired"))
+    assert compute_ns(paired, shape(4200, 1000, 128)) == pytest.approx(3 * 5120.0)
+
+
+def test_blocks_that_are_not_persistent_store_at_their_end(
+    make_chip: MakeChip, make_kernels: MakeKernels
+) -> None:
+    kernels = make_kernels(blocks="paired", store_bytes_per_cycle=10.0, prologue_cycles=700.0)
+    cost = matmul_cost(make_chip(kernels=kernels), shape(1000, 1000, 128), x_in_l2=False)
+    assert cost.compute_ns == pytest.approx(2560.0)
+    assert cost.drain_ns == pytest.approx(2000.0)
+    assert cost.start_ns == pytest.approx(700.0)
+
+
+def test_weights_in_the_l2_are_not_read_again(chip: Chip) -> None:
+    cost = matmul_cost(chip, shape(100, 1000, 1000), x_in_l2=False, w_in_l2=True)
+    assert cost.read_bytes == 2 * 100 * 1000
+
+
+def test_of_tiles_that_are_as_fast_the_larger_is_taken(make_chip: MakeChip) -> None:
+    chip = make_chip(tiles=((50, 50), (100, 100)))
+    assert fastest(chip, shape(1000, 1000, 128)).tile_m == 100
+
+
 def test_long_kernels_run_into_the_power_limit(make_chip: MakeChip) -> None:
     hot = make_chip(sustained_slowdown=0.2)
     assert hot.sustained_ns(SUSTAINED_NS) == pytest.approx(1.1 * SUSTAINED_NS)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from gpucap.cases import Case, moved_bytes
-from gpucap.fused import fused, silu_mul
+from gpucap.fused import fused, plain_silu_mul, silu_mul
 from gpucap.machine import torch_module
 from gpucap.operator_table import power_law
 from gpucap.shapes import Moe
@@ -161,5 +161,5 @@ def _token(x: Tensor, weights: tuple[Tensor, Tensor], experts: list[int], gates:
     total = x.double() * 0.0
     for expert, gate in zip(experts, gates.double(), strict=True):
         gate_part, up_part = (x.double() @ gate_up[expert].double()).chunk(2, dim=-1)
-        total += gate * (silu_mul(gate_part, up_part) @ down[expert].double())
+        total += gate * (plain_silu_mul(gate_part, up_part) @ down[expert].double())
     return total.cpu()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from gpucap.cases import Case, moved_bytes
-from gpucap.fused import angles, fused, rope, silu_mul
+from gpucap.fused import angles, fused, plain_rope, plain_silu_mul, rope, silu_mul
 from gpucap.machine import torch_module
 from gpucap.shapes import FUNCTIONS, Elementwise, Rope, RowWise
 from gpucap.tensors import TOLERANCE, Maker, Tensor, error_of, exact, picked
@@ -62,10 +62,11 @@ def elementwise_case(
     run = fused(function, how) if shape.operator == "silu_mul" else function
     count = FUNCTIONS[shape.operator]
     inputs = [tuple(make.normal(shape.elements) for _ in range(count)) for _ in range(copies)]
+    plain = plain_silu_mul if shape.operator == "silu_mul" else function
     places = picked(shape.elements, _ELEMENTS)
 
     def error(y: Tensor, *xs: Tensor) -> float:
-        return _error(y, xs[0], function(*(exact(x, rows=places) for x in xs)), places)
+        return _error(y, xs[0], plain(*(exact(x, rows=places) for x in xs)), places)
 
     return _case(run, error, inputs, shape, rotate_inputs=rotate_inputs)
 
@@ -93,7 +94,7 @@ def rope_case(shape: Rope, make: Maker, copies: int, *, how: str, rotate_inputs:
 
     def error(y: Tensor, x: Tensor) -> float:
         cos, sin = (exact(part, rows=tokens) for part in table)
-        return _error(y, x, rope(exact(x, rows=tokens), cos, sin), tokens)
+        return _error(y, x, plain_rope(exact(x, rows=tokens), cos, sin), tokens)
 
     return _case(lambda x: compiled(x, *table), error, inputs, shape, rotate_inputs=rotate_inputs)
 

@@ -20,7 +20,7 @@ from gpucap.case_moe import (
     looped_products,
     make_routing,
 )
-from gpucap.fused import angles, fused, rope, silu_mul
+from gpucap.fused import angles, fused, plain_rope, plain_silu_mul, rope, silu_mul
 from gpucap.machine import torch_module
 from gpucap.models import Model
 from gpucap.options import Options
@@ -225,8 +225,8 @@ def in_float64(decoder: Decoder) -> Decoder:
         routing=_doubled_routing(decoder.routing),
         functions=Functions(
             attend=partial(_plain_attend, decoder),
-            rope=rope,
-            silu_mul=silu_mul,
+            rope=plain_rope,
+            silu_mul=plain_silu_mul,
             products=looped_products,
         ),
     )

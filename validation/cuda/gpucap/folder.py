@@ -28,7 +28,9 @@ def write_sums(folder: Path) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted([*folder.rglob("*.csv"), *folder.rglob("*.yaml")])
+    return sorted(
+        [path for ending in ("csv", "txt", "yaml") for path in folder.rglob(f"*.{ending}")]
+    )
 
 
 def _sum(path: Path) -> str:

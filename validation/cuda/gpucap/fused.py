@@ -25,6 +25,18 @@ def rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat(turned, dim=-1)
 
 
+def plain_silu_mul(gate: Tensor, up: Tensor) -> Tensor:
+    """The same by its formula: references must not share code with what they check."""
+    return gate / (1.0 + (-gate).exp()) * up
+
+
+def plain_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The same as a product of complex numbers, (first + i second) e^(i angle)."""
+    torch = torch_module()
+    turned = torch.complex(*x.chunk(2, dim=-1)) * torch.complex(cos, sin)
+    return torch.cat((turned.real, turned.imag), dim=-1)
+
+
 def fused(function: Callable[..., Any], how: str, *, keep: bool = False) -> Callable[..., Any]:
     """`function` as it is (`eager`), or compiled for the sizes it is called with (`compile`).
 

@@ -16,7 +16,7 @@ from gpucap.shapes import Embedding, KvAppend, Moe, Shape
 MAX_COPIES: Final = 512
 MEMORY_SHARE: Final = 0.8  # of the device's memory
 CACHE_SLOTS: Final = 4096  # places of a KV cache that single tokens are appended to
-# Measured on the CPU and guessed for a GPU: operands, reference, graph.
+# Guessed, to be replaced after a first run: operands, reference and graph; then the repeats.
 _SETUP_S: Final = 0.3
 _TIMED_S: Final = 0.15
 

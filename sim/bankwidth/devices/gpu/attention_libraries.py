@@ -10,6 +10,7 @@ tables of ai-dynamo/aiconfigurator (095f58a) and microsoft/vidur (7d47513).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from bankwidth.devices.gpu.attention_kernels import (
     AppendKernel,
@@ -81,11 +82,14 @@ FLASH_ATTENTION_2_CHUNK = replace(
     FLASH_ATTENTION_2,
     name="FlashAttention 2 chunk",
     tiles=(Tile(128, 64, 128),),
+    packs_one_query=False,
     skips_masked=False,
     blocks_per_sm=1,
-    tensor_share=0.63,
-    block_ck=14500,
-    row_bytes_per_ck=4.9,
+    split_rule=SplitRule.NONE,
+    max_splits=1,
+    tensor_share=0.65,
+    block_ck=18400,
+    row_bytes_per_ck=5.9,
     power_share=0.0,
 )
 # SGLang 0.5 on Ampere: FlashAttention 3 for sm_80, whose one stage hides little of the loads.
@@ -200,6 +204,29 @@ TRTLLM_HOPPER = AttentionBackend(
 # Kernel times of a profiler, with other work between them: no launches, nothing warm.
 VIDUR_AMPERE = AttentionBackend(
     name="vidur on Ampere",
-    prefill=Call(FLASH_ATTENTION_2_CHUNK, Capture(launch_ns=800)),
-    decode=Call(FLASH_ATTENTION_2, Capture(launch_ns=3500)),
+    prefill=Call(FLASH_ATTENTION_2_CHUNK, Capture(launch_ns=0)),
+    decode=Call(FLASH_ATTENTION_2, Capture(launch_ns=4000)),
 )
+# Assumed: FlashAttention 2 multiplies with mma.sync, which reaches 62 % of Hopper's wgmma.
+_MMA_SYNC = 0.62
+TORCH_HOPPER = AttentionBackend(
+    name="torch on Hopper",
+    prefill=Call(
+        replace(
+            FLASH_ATTENTION_2_CHUNK, tensor_share=_MMA_SYNC * FLASH_ATTENTION_2_CHUNK.tensor_share
+        ),
+        Capture(launch_ns=0),
+    ),
+    decode=Call(
+        replace(FLASH_ATTENTION_2, tensor_share=_MMA_SYNC * FLASH_ATTENTION_2.tensor_share),
+        Capture(launch_ns=4000),
+    ),
+)
+BACKENDS: Final[dict[str, AttentionBackend]] = {
+    "flash-attention-2": VIDUR_AMPERE,
+    "flash-attention-2 on hopper": TORCH_HOPPER,
+    "sglang on ampere": SGLANG_AMPERE,
+    "tensorrt-llm on hopper": TRTLLM_HOPPER,
+    "vllm on ampere": VLLM_AMPERE,
+    "vllm on hopper": VLLM_HOPPER,
+}

@@ -116,8 +116,6 @@ def _no_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
 
 def _even_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
     """A piece is what each SM gets of all key tiles, and 10 % more."""
-    if s.batch > PREPARED_BATCHES:
-        return 1
     share = math.ceil(c.units * c.query_tiles * c.key_tiles * 1.1 / slots)
     return max(1, min(ceil_div(c.key_tiles, share), most))
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bankwidth.devices.gpu.attention_kernels import AttentionBackend
+from bankwidth.devices.gpu.attention_libraries import BACKENDS
 from bankwidth.devices.gpu.collective import Fabric, fabric_of
+from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError, did_you_mean
-from bankwidth.spec import GpuSpec, MatmulKernelsSpec, MoeKernelsSpec
+from bankwidth.spec import GpuSpec, MatmulKernelsSpec, MoeKernelsSpec, VectorKernelsSpec
 
 SUSTAINED_NS = 2e6  # kernels of about this length are slowed halfway to the sustained clock
 
@@ -30,9 +33,13 @@ class Chip:
     block_ns: float  # start, prologue and epilogue of one thread block
     sustained_slowdown: float  # of kernels that run into the power limit
     matmul: MatmulKernelsSpec
+    vector: VectorKernelsSpec
     moe: MoeKernelsSpec | None = None
     fabric: Fabric | None = None  # links to the other GPUs of the node
+    timing: Timing = IN_A_MODEL
+    attention: AttentionBackend = BACKENDS["vllm on hopper"]
     collectives: str = "nccl"  # the library that runs them
+    compiles_vectors: bool = False  # norms and functions are those of torch.compile
     tile_m: NDArray[np.int64]  # [tile] rows and columns of the library's output tiles
     tile_n: NDArray[np.int64]
 
@@ -67,7 +74,7 @@ def _rate(rates: Mapping[str, float], dtype: str) -> float:
     return rates[dtype]
 
 
-def chip_of(spec: GpuSpec) -> Chip:
+def chip_of(spec: GpuSpec, timing: Timing = IN_A_MODEL) -> Chip:
     """Rates per SM of a described GPU. 1 TFLOPS is 1000 FLOPs per ns."""
     tile_m, tile_n = _columns(spec.tiles())
     return Chip(
@@ -82,6 +89,11 @@ def chip_of(spec: GpuSpec) -> Chip:
         block_ns=spec.block_ns,
         sustained_slowdown=spec.sustained_slowdown,
         matmul=spec.matmul,
+        vector=spec.vector_kernels,
+        timing=timing,
+        attention=BACKENDS[spec.kernels.attention],
+        collectives=spec.kernels.collectives,
+        compiles_vectors=spec.kernels.vector == "compiled",
         moe=spec.moe,
         fabric=fabric_of(spec.interconnect) if spec.interconnect else None,
         tile_m=tile_m,

@@ -20,6 +20,7 @@ class KernelCost:
     ideal_ns: float
     compute_ns: float
     overlap: float
+    drain_ns: float = 0.0  # after compute: results on their way out, which stores may overlap
     start_ns: float = 0.0  # before the first load and after the last store
     read_bytes: int
     write_bytes: int

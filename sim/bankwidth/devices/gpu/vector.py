@@ -6,7 +6,7 @@ issues for all its resident warps while each waits; neither hides the other full
 squares. Blocks come in waves, as many at a time as the threads allow.
 
 What a library's kernels do (threads, passes, instructions) is in `vector_kernels.py`; what a chip
-takes for a load is in `VectorLimits`.
+takes for a load is in its `vector_kernels`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import KernelCost, ceil_div, wave_count
 from bankwidth.devices.gpu.vector_kernels import ADD, VectorKernel, kernel_of
+from bankwidth.spec import VectorKernelsSpec
 
 LANES = 128  # threads of an SM that issue in one cycle: 4 schedulers of 32 lanes since Volta
 MOST_BLOCKS = 32  # resident on one SM
@@ -24,34 +25,16 @@ START_CYCLES = 400  # a block: its launch, its arguments, its first addresses
 ELEMENT_BYTES = 2  # where only bytes are known: 16-bit formats
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VectorLimits:
-    """What bounds these kernels on one chip; the defaults are the H100's.
-
-    `load_cycles` is what a pass waits for data in the L2 while the whole chip loads, and
-    `memory_load_cycles` what it waits longer for data in memory. `l2_kept` is the share of the L2
-    that what passed last still fills.
-    """
-
-    threads: int = 2048  # resident on one SM
-    load_cycles: float = 620.0
-    memory_load_cycles: float = 270.0
-    l2_kept: float = 0.6
-
-
-HOPPER = VectorLimits()
-
-
-def missing_share(chip: Chip, limits: VectorLimits, size_bytes: float) -> float:
+def missing_share(chip: Chip, size_bytes: float) -> float:
     """Part of activations of this size that has left the L2 when the next kernel reads them."""
-    return min(1.0, size_bytes / (limits.l2_kept * chip.l2_bytes))
+    return min(1.0, size_bytes / (chip.vector.l2_kept * chip.l2_bytes))
 
 
-def posted_bytes(chip: Chip, limits: VectorLimits, read_bytes: int, write_bytes: int) -> int:
+def posted_bytes(chip: Chip, read_bytes: int, write_bytes: int) -> int:
     """Results still in the L2 at the kernel's end: their part of all that passed it last."""
     if not write_bytes:
         return 0
-    kept = limits.l2_kept * chip.l2_bytes
+    kept = chip.vector.l2_kept * chip.l2_bytes
     return min(write_bytes, int(kept * write_bytes / (read_bytes + write_bytes)))
 
 
@@ -67,7 +50,6 @@ def vector_cost(
     kernel: VectorKernel | None = None,
     rows: int = 1,
     width: int = 0,
-    limits: VectorLimits = HOPPER,
 ) -> KernelCost:
     """`read_bytes` pass the L2, of which `dram_read_bytes` come from memory.
 
@@ -77,9 +59,9 @@ def vector_cost(
     kernel = kernel or (kernel_of(label) if width else ADD)
     width = width or max(1, (write_bytes or read_bytes) // (ELEMENT_BYTES * rows))
     grid = _grid(chip, kernel, rows, width)
-    resident = min(MOST_BLOCKS, max(1, limits.threads // grid.threads))
-    share = 1.0 if kernel.is_gather else missing_share(chip, limits, read_bytes)
-    waits = _wait_cycles(kernel, limits, grid, share)
+    resident = min(MOST_BLOCKS, max(1, chip.vector.threads // grid.threads))
+    share = 1.0 if kernel.is_gather else missing_share(chip, read_bytes)
+    waits = _wait_cycles(kernel, chip.vector, grid, share)
     busy_ns = _busiest_cycles(chip, kernel, grid, resident, waits) / chip.clock_ghz
     ideal_ns = flops / (chip.vector_rate(dtype) * chip.sms)
     moved = read_bytes + write_bytes
@@ -121,7 +103,9 @@ def _grid(chip: Chip, kernel: VectorKernel, rows: int, width: int) -> _Grid:
     return _Grid(blocks, kernel.threads, per_block, passes)
 
 
-def _wait_cycles(kernel: VectorKernel, limits: VectorLimits, grid: _Grid, share: float) -> float:
+def _wait_cycles(
+    kernel: VectorKernel, limits: VectorKernelsSpec, grid: _Grid, share: float
+) -> float:
     """What a block waits for loads and for chains of dependent instructions."""
     fresh = limits.load_cycles + share * limits.memory_load_cycles
     each = kernel.rounds * fresh + kernel.rereads * limits.load_cycles + kernel.chain_cycles

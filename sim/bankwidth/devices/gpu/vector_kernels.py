@@ -3,8 +3,9 @@
 Threads and passes are read from the sources: vLLM before 0.3 (`csrc/layernorm_kernels.cu`,
 `activation_kernels.cu`, `pos_encoding_kernels.cu`, as copied by Sarathi-Serve, whose kernels Vidur
 timed), and torch 2 (`vectorized_elementwise_kernel`, `vectorized_layer_norm_kernel`,
-`indexSelectLargeIndex`). Issue slots (instructions and stalls that no other warp fills) and waits per
-pass are calibrated on Vidur's A100 and H100 tables: half of the shapes, drawn by a seed.
+`indexSelectLargeIndex`; recalled). Issue slots (instructions and stalls that no other warp fills)
+and waits per pass are calibrated on Vidur's A100 and H100 tables (half of the shapes, drawn by a
+seed); those of the softmax and of compiled kernels are set by hand to LLMCompass's A100 tables.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ LAYER_NORM: Final = VectorKernel(
     threads=128, vector=4, slots=52.0, chain_cycles=1000.0, overlap=2.0)
 # assumed: loads of 16 B, three passes over a row of which the caches serve two
 SOFTMAX: Final = VectorKernel(
-    threads=1024, vector=8, slots=50.0, rereads=2.0, barrier_cycles=600.0, overlap=2.0)
+    threads=1024, vector=8, slots=60.0, rereads=2.0, barrier_cycles=600.0, overlap=2.0)
 SILU_MUL: Final = VectorKernel(threads=1024, slots=68.0, overlap=3.0)
 # A pass turns two elements; the head is found by divisions. Positions lead to the cosines.
 ROPE: Final = VectorKernel(threads=512, vector=2, slots=61.5, rounds=1.35, overlap=3.0)
@@ -55,18 +56,23 @@ KV_APPEND: Final = VectorKernel(threads=512, vector=2, slots=61.5, rounds=1.35, 
 # An addition never waits for its instructions: slots are estimated.
 ADD: Final = VectorKernel(threads=128, vector=4, block_elements=512, slots=10.0, overlap=4.0)
 GELU: Final = VectorKernel(threads=128, vector=4, block_elements=512, slots=44.0, overlap=4.0)
+# What torch.compile makes of the same, as LLMCompass timed it: few instructions, no chain.
+COMPILED_NORM: Final = VectorKernel(threads=512, vector=8, slots=20.0, rereads=1.0, overlap=4.0)
+COMPILED_GELU: Final = VectorKernel(
+    threads=128, vector=8, block_elements=1024, slots=22.0, overlap=6.0)
 # The number of a row, which the L2 holds, leads to the row; each element divides in 64 bits.
 LOOK_UP: Final = VectorKernel(
-    threads=128, block_elements=128, most_blocks_per_sm=8, slots=170.0, rereads=1.0, overlap=4.0,
+    threads=128, block_elements=128, most_blocks_per_sm=8, slots=145.0, rereads=1.0, overlap=4.0,
     is_gather=True)
 LOOK_UP_FEW: Final = VectorKernel(
-    threads=128, slots=170.0, rounds=1.1, overlap=4.0, is_gather=True)
+    threads=128, slots=145.0, rounds=1.1, overlap=4.0, is_gather=True)
 
 # By kind of operator, function or style of norm.
 KERNELS: Final[dict[str, VectorKernel]] = {
     "rms": RMS_NORM, "layer": LAYER_NORM, "norm": RMS_NORM, "softmax": SOFTMAX,
     "elementwise": ADD, "add": ADD, "mul": ADD, "relu": ADD,
     "gelu": GELU, "silu": GELU, "silu_mul": SILU_MUL,
+    "compiled layer": COMPILED_NORM, "compiled gelu": COMPILED_GELU,
     "rope": ROPE, "kv_append": KV_APPEND, "embedding": LOOK_UP,
 }
 # fmt: on
@@ -75,6 +81,12 @@ KERNELS: Final[dict[str, VectorKernel]] = {
 def kernel_of(name: str) -> VectorKernel:
     """The kernel of a kind, function or norm style; an unknown name runs like an addition."""
     return KERNELS.get(name, ADD)
+
+
+def compiled_name(name: str) -> str:
+    """What torch.compile makes of a kernel: `compiled gelu`, or the same where none is known."""
+    compiled = f"compiled {name}"
+    return compiled if compiled in KERNELS else name
 
 
 def look_up(tokens: int, width: int) -> tuple[VectorKernel, int, int]:

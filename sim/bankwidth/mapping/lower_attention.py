@@ -1,0 +1,171 @@
+"""Attention as the kernel that a library's dispatch takes: devices/gpu/attention.py.
+
+In a model the query was just written and keys and values come from memory. In a benchmark that
+replays one call, what fits the L2 is warm, and the call's other kernels are timed with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bankwidth.devices.gpu.attention import (
+    AttentionShape,
+    append_cost,
+    attention_cost,
+    call_of,
+    cold_share,
+    regroup_ns,
+)
+from bankwidth.devices.gpu.attention_kernels import Call
+from bankwidth.devices.gpu.chip import Chip
+from bankwidth.devices.gpu.cost import KernelCost
+from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.plan import Task, Transfer
+from bankwidth.operators import DTYPE_BITS, Attention, Tensor
+from bankwidth.units import ns_to_ps
+
+Counts = Callable[[Chip, Attention, KernelCost], Mapping[str, float]]
+APPEND_OVERLAP = 1.0  # its stores follow its loads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionLowering:
+    """What the tasks need of the engine."""
+
+    chip: Chip
+    launch_ns: float
+    counts: Counts
+
+    def tasks(self, op: Attention, index: int, engine: str, context: LoweringContext) -> list[Task]:
+        """The attention kernel; in a replayed call its companions first.
+
+        Raises MappingError for a dtype or a head that the library has no kernel for.
+        """
+        shape = attention_shape(op)
+        is_decode = op.phase == "decode"
+        call = call_of(self.chip.attention, shape, self.chip.sms, decode=is_decode)
+        return [
+            self._task(op, index, engine, cost, context)
+            for cost in self._costs(shape, call, q_in_l2=_queries_in_l2(self.chip, op))
+        ]
+
+    def _costs(self, s: AttentionShape, call: Call, *, q_in_l2: bool) -> Iterable[KernelCost]:
+        if not self.chip.timing.replays_attention:
+            read = (0.0 if q_in_l2 else s.query_bytes) + s.key_value_bytes
+            start_ns = self.launch_ns + self.chip.matmul.start_ns
+            yield _kernel(self.chip, call, s, start_ns, read, s.query_bytes)
+            return
+        if call.capture.append is not None:
+            yield _append(self.chip, call, s)
+        moved = s.key_value_bytes + s.query_bytes
+        cold = cold_share(self.chip, call.capture, moved + s.query_bytes)
+        start_ns = call.capture.launch_ns + regroup_ns(call.capture, s)
+        yield _kernel(self.chip, call, s, start_ns, cold * moved, cold * s.query_bytes)
+
+    def _read(self, op: Attention) -> Iterable[Tensor]:
+        """Keys and values, and queries that the L2 no longer holds."""
+        if self.chip.timing.replays_attention or not _queries_in_l2(self.chip, op):
+            return op.inputs
+        return (t for t in op.inputs if t.role == "kv")
+
+    def _task(
+        self, op: Attention, index: int, engine: str, cost: KernelCost, context: LoweringContext
+    ) -> Task:
+        return Task(
+            name=op.name,
+            operator=index,
+            engine=engine,
+            deps=(),
+            launch_ps=ns_to_ps(cost.start_ns),
+            compute_ps=ns_to_ps(cost.compute_ns),
+            ideal_ps=ns_to_ps(cost.ideal_ns),
+            overlap=cost.overlap,
+            loads=tuple(self._loads(op, cost.read_bytes, context)),
+            stores=tuple(self._stores(op, cost.write_bytes, context)),
+            counts=self.counts(self.chip, op, cost),
+            detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
+        )
+
+    def _loads(
+        self, op: Attention, size_bytes: int, context: LoweringContext
+    ) -> Iterator[Transfer]:
+        for tensor, part in _shares(self._read(op), size_bytes):
+            yield context.transfer(tensor, op.layer, is_write=False, size_bytes=part)
+
+    def _stores(
+        self, op: Attention, size_bytes: int, context: LoweringContext
+    ) -> Iterator[Transfer]:
+        posted = not self.chip.timing.replays_attention and self.chip.stays_in_l2(size_bytes)
+        for tensor, part in _shares(op.outputs, size_bytes):
+            yield context.transfer(tensor, op.layer, is_write=True, size_bytes=part, posted=posted)
+
+
+def attention_shape(op: Attention) -> AttentionShape:
+    """Bare numbers of the operator."""
+    return AttentionShape(
+        batch=op.batch,
+        q_len=op.q_len,
+        kv_len=op.kv_len,
+        n_heads=op.n_heads,
+        n_kv_heads=op.n_kv_heads,
+        head_dim=op.head_dim,
+        causal=op.causal,
+        flops=op.flops,
+        dtype=op.dtype,
+        element_bytes=DTYPE_BITS[op.dtype] / 8,
+        kv_bytes=DTYPE_BITS[op.kv_dtype] / 8,
+    )
+
+
+def _queries_in_l2(chip: Chip, op: Attention) -> bool:
+    tensors = (*op.inputs, *op.outputs)
+    return chip.stays_in_l2(sum(t.size_bytes for t in tensors if t.role == "activation"))
+
+
+def _kernel(
+    chip: Chip, call: Call, s: AttentionShape, start_ns: float, read: float, written: float
+) -> KernelCost:
+    cost = attention_cost(chip, call.kernel, s)
+    return KernelCost(
+        label=cost.label,
+        blocks=cost.blocks,
+        waves=cost.waves,
+        ideal_ns=s.flops / (chip.tensor_rate(s.dtype) * chip.sms),
+        compute_ns=cost.compute_ns,
+        overlap=cost.overlap,
+        start_ns=start_ns + cost.serial_ns,
+        read_bytes=int(read),
+        write_bytes=int(written),
+        l2_bytes=int(cost.l2_bytes),
+        tensor_flops=s.flops,
+    )
+
+
+def _append(chip: Chip, call: Call, s: AttentionShape) -> KernelCost:
+    """The write of new keys and values that a replayed call holds; through the L2 where warm."""
+    assert call.capture.append is not None
+    cost = append_cost(chip, call.capture.append, s)
+    moved = cost.read_bytes + cost.write_bytes
+    cold = cold_share(chip, call.capture, moved)
+    warm_ns = (1 - cold) * moved / (chip.l2_bytes_per_ns * chip.sms)
+    return KernelCost(
+        label="append",
+        blocks=s.batch * s.q_len,
+        waves=1,
+        ideal_ns=0.0,
+        compute_ns=cost.compute_ns + warm_ns,
+        overlap=APPEND_OVERLAP,
+        read_bytes=int(cold * cost.read_bytes),
+        write_bytes=int(cold * cost.write_bytes),
+        l2_bytes=int(moved),
+    )
+
+
+def _shares(tensors: Iterable[Tensor], size_bytes: int) -> Iterator[tuple[Tensor, int]]:
+    """`size_bytes` shared out over the tensors by their size."""
+    chosen = list(tensors)
+    total = sum(t.size_bytes for t in chosen)
+    for tensor in chosen:
+        if size_bytes > 0:
+            yield tensor, max(1, size_bytes * tensor.size_bytes // total)
