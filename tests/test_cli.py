@@ -217,7 +217,7 @@ def test_compare_reads_gzip_and_prints_for_people(bankwidth: Any, tmp_path: Path
         (("x", "gem", 1, 8, 8, "bf16", "k", 1e-5), "did you mean 'gemm'"),
         (("x", "gemm", 1, 8, 8, "bf61", "k", 1e-5), "did you mean 'bf16'"),
         (("x", "gemm", 0, 8, 8, "bf16", "k", 1e-5), ":2:"),
-        (("x", "gemm", 1, 8, 8, "bf16", "k", 0), "latency_s must be above 0"),
+        (("x", "gemm", 1, 8, 8, "bf16", "k", 0), "latency_s must be a finite number above 0"),
         (("x", "gemm", 1, 8, 8, "bf16", "k", ""), "latency_s"),
         (("x", "gemm", 1, 8, 8, "fp64", "k", 1e-5), "no tensor rate for dtype 'fp64'"),
     ],

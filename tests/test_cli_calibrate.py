@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import unmarked
 
 from bankwidth.operators import read_table
-from bankwidth.presets import find_machine
 from bankwidth.spec import load_machine
 from bankwidth.spec.values import value_at, with_values
 from bankwidth.validate.predict import predict_ns
@@ -21,7 +21,7 @@ HEAD = "operator,rows,width,dtype,latency_s\n"
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's machine, its launch marked."""
     monkeypatch.chdir(tmp_path)
-    include = f"include: {find_machine('h200').as_posix()}\n"
+    include = f"include: {unmarked.MACHINE.as_posix()}\n"
     path = Path("mine.yaml")
     path.write_text(
         f"# mine\nschema_version: 1\nkind: machine\n{include}name: mine\nengines:\n  gpu:\n"

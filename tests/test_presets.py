@@ -36,7 +36,9 @@ def test_an_unknown_machine_gets_a_suggestion_and_the_list(name: str, hint: str)
     with pytest.raises(SpecError) as caught:
         presets.find_machine(name)
     text = str(caught.value)
-    assert text.startswith(f"unknown machine {name!r}, did you mean {hint!r}? (known: a100, a6000, ")
+    assert text.startswith(
+        f"unknown machine {name!r}, did you mean {hint!r}? (known: a100, a6000, "
+    )
     assert text.endswith(", or a file)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,14 @@ def test_tasks_move_the_bytes_of_their_kernels(
     assert sum(t.size_bytes for t in down.stores) == rows * 4096 * 2
     assert sum(t.size_bytes for t in total.stores) == 2048 * 4096 * 2
     assert all(t.is_write for task in (up, total) for t in task.stores)
+
+
+@pytest.mark.parametrize(("tokens", "is_posted"), [(64, True), (16384, False)])
+def test_results_that_the_l2_can_hold_are_posted(
+    lowering: MoeLowering, context: LoweringContext, tokens: int, is_posted: bool
+) -> None:
+    tasks = lowering.tasks(replace(OPERATOR, tokens=tokens), 0, "gpu", context)
+    assert {t.posted for t in tasks[-1].stores} == {is_posted}
 
 
 def test_the_shape_is_that_of_one_gpu() -> None:

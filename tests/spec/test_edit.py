@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import unmarked
 
 from bankwidth.errors import SpecError
 from bankwidth.presets import find_machine
@@ -18,15 +19,15 @@ from bankwidth.spec.values import value_at
 
 from .conftest import Write
 
-DEVICE = """\
+DEVICE = f"""\
 schema_version: 1
 kind: gpu
-device: gpu/h200-sxm
-launch: {value: 1.26 us, fit: [200 ns, 3 us]}
-exp_per_clock: {value: 16, fit: [8, 64]}
-energy: {static: {value: 140 W, fit: [1 W, 300 W]}}
+device: {unmarked.GPU.as_posix()}
+launch: {{value: 1.26 us, fit: [200 ns, 3 us]}}
+exp_per_clock: {{value: 16, fit: [8, 64]}}
+energy: {{static: {{value: 140 W, fit: [1 W, 300 W]}}}}
 """
-INCLUDE = f"include: {find_machine('h200').as_posix()}\n"
+INCLUDE = f"include: {unmarked.MACHINE.as_posix()}\n"
 HEAD = f"schema_version: 1\nkind: machine\n{INCLUDE}"
 
 

@@ -218,15 +218,15 @@ def test_a_wrong_version_is_told_with_the_right_one(version: str, said: Said) ->
 
 def test_version_and_kind_are_needed(said: Said) -> None:
     assert said("name: x\n") == [
-        "f.yaml:1:1: kind: missing, allowed: machine, workload, gpu, asic, pim, dram",
+        "f.yaml:1:1: kind: missing, allowed: machine, workload, attention, gpu, asic, pim, dram",
         "f.yaml:1:1: schema_version: missing, write 'schema_version: 1'",
     ]
 
 
 def test_an_unknown_kind_gets_a_suggestion(said: Said) -> None:
     assert said("schema_version: 1\nkind: machin\n") == [
-        "f.yaml:2:7: kind: unknown kind 'machin', allowed: machine, workload, gpu, asic, pim, "
-        "dram, did you mean 'machine'?"
+        "f.yaml:2:7: kind: unknown kind 'machin', allowed: machine, workload, attention, gpu, "
+        "asic, pim, dram, did you mean 'machine'?"
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import unmarked
 
 from bankwidth.errors import SpecError
 from bankwidth.presets import find_machine
@@ -17,11 +18,11 @@ from bankwidth.spec.tree import parse_yaml, plain
 
 from .conftest import Said, Write
 
-GPU = "schema_version: 1\nkind: gpu\ndevice: gpu/h200-sxm\n"
+GPU = f"schema_version: 1\nkind: gpu\ndevice: {unmarked.GPU.as_posix()}\n"
 
 
 def machine(text: str) -> str:
-    include = f"include: {find_machine('h200').as_posix()}\n"
+    include = f"include: {unmarked.MACHINE.as_posix()}\n"
     return f"schema_version: 1\nkind: machine\n{include}{text}"
 
 
@@ -76,7 +77,8 @@ def test_marks_are_found_through_device_and_include(write: Write) -> None:
     write("base.yaml", GPU + "clock: {value: 1 GHz, fit: [0.5 GHz, 2 GHz]}\n")
     write(
         "dev.yaml",
-        GPU.replace("gpu/h200-sxm", "base.yaml") + "exp_per_clock: {value: 4, fit: [1, 8]}\n",
+        GPU.replace(unmarked.GPU.as_posix(), "base.yaml")
+        + "exp_per_clock: {value: 4, fit: [1, 8]}\n",
     )
     path = write("m.yaml", machine("name: m\nengines: {gpu: {device: dev.yaml}}\n"))
     found = {p.name: p.where.file for p in fit_parameters(path)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import unmarked
 
 from bankwidth.errors import MappingError, SpecError, TraceError
 from bankwidth.operators import Operator
@@ -24,14 +25,14 @@ L2: KeyPath = ("engines", "gpu", "l2_bandwidth")
 EXP: KeyPath = ("engines", "gpu", "exp_per_clock")
 SHARED: KeyPath = ("engines", "gpu", "shared")
 TRUTH: dict[KeyPath, float] = {LAUNCH: 800.0, L2: 4321.0, EXP: 23}
-DEVICE = """\
+DEVICE = f"""\
 schema_version: 1
 kind: gpu
-device: gpu/h200-sxm
-launch: {value: 1.26 us, source: s, fit: [200 ns, 3 us]}
-l2_bandwidth: {value: 9.6 TB/s, fit: [1 TB/s, 20 TB/s]}
-exp_per_clock: {value: 16, fit: [8, 64]}
-shared: {value: 228 KiB, fit: [200 KiB, 300 KiB]}
+device: {unmarked.GPU.as_posix()}
+launch: {{value: 1.26 us, source: s, fit: [200 ns, 3 us]}}
+l2_bandwidth: {{value: 9.6 TB/s, fit: [1 TB/s, 20 TB/s]}}
+exp_per_clock: {{value: 16, fit: [8, 64]}}
+shared: {{value: 228 KiB, fit: [200 KiB, 300 KiB]}}
 """
 HEAD = "operator,m,n,k,dtype,latency_s\n"
 
@@ -58,7 +59,7 @@ Write = Callable[..., Path]
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("dev.yaml").write_text(DEVICE)
-    include = f"include: {find_machine('h200').as_posix()}\n"
+    include = f"include: {unmarked.MACHINE.as_posix()}\n"
     path = Path("mine.yaml")
     path.write_text(
         f"# mine\nschema_version: 1\nkind: machine\n{include}"

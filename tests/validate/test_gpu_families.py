@@ -20,7 +20,7 @@ SIZES = {
     ("operator", "dtype", "family"),
     [
         ("gemm", "bfloat16", "gemm bf16"),
-        ("gemm", "fp16", "gemm bf16"),
+        ("gemm", "fp16", "gemm fp16"),
         ("gemm", "fp8", "gemm fp8"),
         ("gemm", "int8", "gemm int8"),
         ("gemm", "fp32", "gemm fp32"),

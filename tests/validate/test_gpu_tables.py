@@ -26,7 +26,7 @@ def test_rows_are_put_together_by_family_machine_and_library(write: Write) -> No
         HEAD
         + "NVIDIA H200,gemm,1,1,500,bf16,torch_flow,1\n"
         + "a100,gemm,1,1,500,bf16,vllm_default,2\n"
-        + "NVIDIA H200,gemm,1,1,1000,fp16,torch_flow,4\n"
+        + "NVIDIA H200,gemm,1,1,1000,bf16,torch_flow,4\n"
         + "NVIDIA H200,gemm,1,1,500,fp8,torch_flow,4\n",
     )
     found = Reader().evaluate(path, silent)
@@ -64,7 +64,7 @@ def test_what_the_host_adds_is_added_to_ours(write: Write) -> None:
         "A100,matmul,1,1,1,500,fp16,44e-6,ae/figure5/ab/x.csv\n",
     )
     (part,) = Reader().evaluate(path, silent).parts
-    assert part.key == Key("gemm bf16", "a100", "llmcompass")
+    assert part.key == Key("gemm fp16", "a100", "llmcompass")
     assert part.ours_s.tolist() == pytest.approx([22e-6])  # 21 us of the host and 1 us
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from bankwidth.devices.gpu.attention import (
     AttentionShape,
+    Call,
     append_cost,
     attention_cost,
     call_of,
     cold_share,
     regroup_ns,
 )
-from bankwidth.devices.gpu.attention_kernels import Call
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.mapping.context import LoweringContext

@@ -5,6 +5,16 @@ Reading order: base (quantities), the models (gpu, asic, pim, dram, links, mappi
 """
 
 from bankwidth.spec.asic import AsicEnergySpec, AsicSpec, OpsSpec
+from bankwidth.spec.attention_kernels import (
+    AppendKernelSpec,
+    AttentionCallSpec,
+    AttentionKernelSpec,
+    AttentionSpec,
+    AttentionTileSpec,
+    CaptureSpec,
+    CombineSpec,
+    NarrowTilesSpec,
+)
 from bankwidth.spec.base import DeviceSpec, Spec
 from bankwidth.spec.device import DEVICES, AnyDeviceSpec, EngineSpec, MemorySpec
 from bankwidth.spec.dram import DramSpec
@@ -40,8 +50,15 @@ __all__ = [
     "SCHEMA_KINDS",
     "SCHEMA_VERSION",
     "AnyDeviceSpec",
+    "AppendKernelSpec",
     "AsicEnergySpec",
     "AsicSpec",
+    "AttentionCallSpec",
+    "AttentionKernelSpec",
+    "AttentionSpec",
+    "AttentionTileSpec",
+    "CaptureSpec",
+    "CombineSpec",
     "DeviceSpec",
     "DramSpec",
     "EngineSpec",
@@ -56,6 +73,7 @@ __all__ = [
     "MemorySpec",
     "MoeKernelsSpec",
     "MulticastSpec",
+    "NarrowTilesSpec",
     "OpsSpec",
     "PimSpec",
     "Problem",

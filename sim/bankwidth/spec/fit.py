@@ -3,6 +3,8 @@
 `launch: {value: 850 ns, source: "...", fit: [200 ns, 3000 ns]}`. A marked value is one number, or
 one quantity with its unit; the bounds are of its own type. A value that overrides another one does
 not inherit its bounds.
+
+Of several kernel libraries of a device one runs: only its marks are parameters of the device.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -25,6 +27,8 @@ from bankwidth.spec.tree import Node, join, plain
 from bankwidth.units import UNITS, parse_quantity, unit_pattern
 
 MOST_PER_DEVICE: Final = 20
+LIBRARY: Final = "library"  # names the one that runs of those in LIBRARIES
+LIBRARIES: Final = "libraries"
 _DIGITS: Final = 4  # of a fitted value
 _STRICT: Final = ConfigDict(strict=True)
 
@@ -95,6 +99,7 @@ def fits_of(
             found.append(_parameter(keys, node, _type_at(root, model, keys)))
         except _Wrong as error:
             problems.append(error.problem)
+    found = [parameter for parameter in found if _runs(root, parameter.path)]
     return found, [*problems, *_too_many(found)]
 
 
@@ -112,6 +117,17 @@ def _marked(node: Node, keys: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
     is_list = isinstance(node.value, tuple)
     for key, child in node.children.items():
         yield from _marked(child, (*keys, int(key) if is_list else key))
+
+
+def _runs(root: Node, keys: KeyPath) -> bool:
+    """False for a value of a kernel library that the device does not run."""
+    node = root
+    for key, name in pairwise(keys):
+        chosen = node.children.get(LIBRARY)
+        if key == LIBRARIES and chosen is not None:
+            return chosen.value == name
+        node = node.children[str(key)]
+    return True
 
 
 def _type_at(root: Node, model: type[BaseModel], keys: KeyPath) -> Any:

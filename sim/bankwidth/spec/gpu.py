@@ -105,7 +105,6 @@ class GpuSpec(DeviceSpec):
     shared_bytes: Bytes = Field(description="shared memory per SM")
     registers_bytes: Bytes = Field(description="register file per SM")
     launch_ns: Ns = Field(description="gap between dependent kernels under graph replay")
-    block_ns: Ns = Field(description="start, prologue and epilogue of one thread block")
     l2_warm: Share = Field(description="of the L2, in which activations stay for the next kernel")
     sustained_slowdown: Annotated[float, Field(ge=0)] = Field(
         description="of compute in kernels long enough to run into the power limit"

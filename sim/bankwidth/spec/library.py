@@ -6,23 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from bankwidth.spec.attention_kernels import AttentionSpec
 from bankwidth.spec.base import Spec
-
-# Named in devices/gpu/attention_libraries.py; a test holds both lists equal.
-AttentionKernels = Literal[
-    "flash-attention-2",
-    "flash-attention-2 on hopper",
-    "sglang on ampere",
-    "tensorrt-llm on hopper",
-    "vllm on ampere",
-    "vllm on hopper",
-]
 
 
 class LibrarySpec(Spec):
     """A kernel library on this device."""
 
-    attention: AttentionKernels = Field(description="kernels and their choice by shape")
+    attention: AttentionSpec = Field(description="kernels and their choice by shape")
     collectives: Literal["nccl", "vllm", "tensorrt_llm"] = Field(
         default="nccl", description="kernels for small messages; long ones are NCCL's"
     )

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
+from bankwidth.spec.attention_kernels import AttentionSpec
 from bankwidth.spec.base import KIND, Spec, unknown
 from bankwidth.spec.compose import Composer
 from bankwidth.spec.device import DEVICES, AnyDeviceSpec
@@ -21,10 +22,11 @@ from bankwidth.spec.provenance import physical_values
 from bankwidth.spec.tree import Node, plain
 from bankwidth.spec.workload import WorkloadSpec
 
-AnySpec = MachineSpec | WorkloadSpec | AnyDeviceSpec
+AnySpec = MachineSpec | WorkloadSpec | AttentionSpec | AnyDeviceSpec
 MODELS: Final[dict[str, type[AnySpec]]] = {
     "machine": MachineSpec,
     "workload": WorkloadSpec,
+    "attention": AttentionSpec,
     **DEVICES,
 }
 S = TypeVar("S", bound=Spec)
@@ -48,7 +50,7 @@ def load_machine(name: str | Path) -> MachineSpec:
 def load_device(name: str | Path) -> AnyDeviceSpec:
     """A device by its shipped name (`gpu/h200-sxm`) or a path. Raises SpecError."""
     loaded = _load(find("device", name), list(DEVICES))
-    if loaded.spec is None or isinstance(loaded.spec, MachineSpec | WorkloadSpec):
+    if loaded.spec is None or isinstance(loaded.spec, MachineSpec | WorkloadSpec | AttentionSpec):
         raise_problems(loaded.problems)
     return loaded.spec
 

@@ -9,17 +9,16 @@ from bankwidth.operators import Operator
 
 # In the order in which they are shown.
 FAMILIES: Final = (
-    *("gemm bf16", "gemm fp8", "gemm int8", "gemm fp32", "attention decode", "attention prefill"),
+    *("gemm bf16", "gemm fp16", "gemm fp8", "gemm int8", "gemm fp32"),
+    *("attention decode", "attention prefill"),
     *("norm", "activation", "rope", "residual", "embedding", "softmax", "moe", "collective"),
     *("decode layer", "prefill layer"),
 )
-# Matrix products by the dtype of what is multiplied: bf16 and fp16 run on the same units alike.
-_GEMM_DTYPES: Final = {"fp16": "bf16"}
 _RESIDUAL: Final = frozenset({"add", "mul"})
 
 
 def _gemm(op: Any) -> str:
-    return f"gemm {_GEMM_DTYPES.get(op.dtype, op.dtype)}"
+    return f"gemm {op.dtype}"
 
 
 def _attention(op: Any) -> str:

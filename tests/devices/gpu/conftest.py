@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bankwidth.devices.gpu.chip import Chip
-from bankwidth.spec import MatmulKernelsSpec, TileFamilySpec, VectorKernelsSpec
+from bankwidth.spec import AttentionSpec, MatmulKernelsSpec, TileFamilySpec, VectorKernelsSpec
 
 MakeChip = Callable[..., Chip]
 TILES = ((100, 100),)
@@ -43,6 +43,23 @@ def make_vector(**changes: object) -> VectorKernelsSpec:
     return VectorKernelsSpec(**(values | changes))  # type: ignore[arg-type]
 
 
+def make_attention() -> AttentionSpec:
+    """One kernel of tiles of 128 by 128 that loses no time beside its multiplies."""
+    call = {"kernel": "plain", "capture": "plain"}
+    plain = {
+        "name": "plain",
+        "tiles": [{"max_head_dim": 256, "rows": 128, "keys": 128}],
+        "tensor_share": 1.0,
+        "exposed_exps": 1.0,
+        "block_cycles": 0.0,
+        "row_bytes_per_cycle": 1e9,
+        "feed_bytes_per_cycle": 1e9,
+        "overlap": 1.0,
+    }
+    found = {"name": "plain", "kernels": {"plain": plain}, "prefill": call, "decode": call}
+    return AttentionSpec.model_validate(found | {"captures": {"plain": {"launch": "0 ns"}}})
+
+
 def _make_chip(
     *, tiles: tuple[tuple[int, int], ...] = TILES, kernels: object = None, **changes: object
 ) -> Chip:
@@ -55,9 +72,9 @@ def _make_chip(
         "l2_bytes": 1_000_000,
         "l2_warm": 0.5,
         "l2_bytes_per_ns": 1e9,
-        "block_ns": 0.0,
         "sustained_slowdown": 0.0,
         "matmul": kernels or make_matmul(),
+        "attention": make_attention(),
         "vector": make_vector(),
         "tile_m": np.array([m for m, _ in tiles]),
         "tile_n": np.array([n for _, n in tiles]),

@@ -102,9 +102,9 @@ def test_a_kernel_starts_with_its_prologue(make_chip: MakeChip, make_kernels: Ma
 
 def test_blocks_in_pairs_share_an_sm(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
     # 110 tiles on 100 SMs are one round of pairs, in which an SM has two tiles' work.
-    paired = make_chip(kernels=make_kernels(blocks="paired", step_cycles=4000.0))
+    paired = make_chip(kernels=make_kernels(blocks="paired", step_cycles=2000.0))
     assert compute_ns(paired, shape(1001, 1000, 128)) == pytest.approx(5120.0)
-    assert compute_ns(paired, shape(1000, 1000, 64)) == pytest.approx(4000.0)
+    assert compute_ns(paired, shape(1000, 1000, 64)) == pytest.approx(2000.0)
     # 210: the third tile of an SM comes in a round of its own, counted as a pair.
     assert compute_ns(paired, shape(2001, 1000, 128)) == pytest.approx(4 * 2560.0)
 

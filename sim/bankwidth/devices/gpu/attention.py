@@ -12,16 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bankwidth.devices.gpu.attention_kernels import (
-    AppendKernel,
-    AttentionBackend,
-    AttentionKernel,
-    Call,
-    Capture,
-    SplitRule,
-    Tile,
-)
-from bankwidth.devices.gpu.attention_libraries import FLASH_ATTENTION_3
 from bankwidth.devices.gpu.attention_splits import (
     HISTORY_KEYS,
     SCAN_BATCHES,
@@ -31,9 +21,17 @@ from bankwidth.devices.gpu.attention_splits import (
     variant_of,
 )
 from bankwidth.devices.gpu.chip import Chip
-from bankwidth.devices.gpu.cost import KernelCost, ceil_div
+from bankwidth.devices.gpu.cost import ceil_div
+from bankwidth.spec import (
+    AppendKernelSpec,
+    AttentionCallSpec,
+    AttentionKernelSpec,
+    AttentionSpec,
+    AttentionTileSpec,
+    CaptureSpec,
+)
 
-__all__ = ["AttentionShape", "append_cost", "attention_cost", "decode_cost", "prefill_cost"]
+__all__ = ["AttentionShape", "append_cost", "attention_cost", "call_of"]
 
 SECTION_HEADS = (16, 8, 4, 2)
 EXACT_TILES = 64  # more query tiles are summed as an arithmetic progression
@@ -67,6 +65,14 @@ class AppendCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A kernel and what a capture of it holds besides."""
+
+    kernel: AttentionKernelSpec
+    capture: CaptureSpec
+
+
+@dataclass(frozen=True, slots=True)
 class _Work:
     """Blocks of one unit and their key tiles."""
 
@@ -77,7 +83,7 @@ class _Work:
     shortest: int
 
 
-def _keys_seen(s: AttentionShape, kernel: AttentionKernel, c: Cut, index: int) -> int:
+def _keys_seen(s: AttentionShape, kernel: AttentionKernelSpec, c: Cut, index: int) -> int:
     """Positions that a tile of queries is multiplied with: those its last query may see."""
     if not (s.causal and kernel.skips_masked):
         return s.kv_len
@@ -85,7 +91,7 @@ def _keys_seen(s: AttentionShape, kernel: AttentionKernel, c: Cut, index: int) -
     return s.kv_len - s.q_len + last
 
 
-def _work(kernel: AttentionKernel, s: AttentionShape, c: Cut, splits: int) -> _Work:
+def _work(kernel: AttentionKernelSpec, s: AttentionShape, c: Cut, splits: int) -> _Work:
     if splits == 1 and c.query_tiles > EXACT_TILES:
         return _progression(kernel, s, c)
     blocks, total, squares = 0, 0, 0
@@ -93,14 +99,14 @@ def _work(kernel: AttentionKernel, s: AttentionShape, c: Cut, splits: int) -> _W
         key_tiles = ceil_div(_keys_seen(s, kernel, c, index), c.tile.keys)
         each = ceil_div(key_tiles, splits)
         used = ceil_div(key_tiles, each)
-        blocks += splits if kernel.split_rule is SplitRule.FIXED else used
+        blocks += splits if kernel.split_rule == "fixed" else used
         total += key_tiles
         squares += used * each * each
     first = ceil_div(_keys_seen(s, kernel, c, 0), c.tile.keys)
     return _Work(blocks, total, squares, ceil_div(key_tiles, splits), ceil_div(first, splits))
 
 
-def _progression(kernel: AttentionKernel, s: AttentionShape, c: Cut) -> _Work:
+def _progression(kernel: AttentionKernelSpec, s: AttentionShape, c: Cut) -> _Work:
     """As `_work` without splits: the mean of first and last, plus the mean of rounding up."""
     first, last = (_keys_seen(s, kernel, c, i) for i in (0, c.query_tiles - 1))
     step = max(1, c.tile.rows // c.packed)
@@ -111,27 +117,32 @@ def _progression(kernel: AttentionKernel, s: AttentionShape, c: Cut) -> _Work:
     return _Work(c.query_tiles, c.query_tiles * mean, squares, high, low)
 
 
-def _key_tile_ns(chip: Chip, kernel: AttentionKernel, s: AttentionShape, tile: Tile) -> float:
+def _key_tile_ns(
+    chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, tile: AttentionTileSpec
+) -> float:
     """One tile of keys: two multiplies and the exponentials between, or the tile's way in."""
     tensor_ns = 4 * tile.rows * tile.keys * s.head_dim / chip.tensor_rate(s.dtype)
     exp_ns = tile.rows * tile.keys / chip.exp_per_ns
-    feed_ck = 2 * tile.keys * s.head_dim * s.kv_bytes / kernel.feed_bytes_per_ck
+    feed_cycles = 2 * tile.keys * s.head_dim * s.kv_bytes / kernel.feed_bytes_per_cycle
     busy_ns = tensor_ns / kernel.tensor_share + kernel.exposed_exps * exp_ns
-    return max(busy_ns, feed_ck / chip.clock_ghz)
+    return max(busy_ns, feed_cycles / chip.clock_ghz)
 
 
-def _block_ns(chip: Chip, kernel: AttentionKernel, s: AttentionShape, c: Cut) -> float:
+def _block_ns(chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, c: Cut) -> float:
     """Start, queries in, outputs out of one block; the scheduler, if each block walks it."""
     rows = min(c.tile.rows, s.q_len * c.packed)
-    row_ck = 2 * rows * s.head_dim * s.element_bytes / kernel.row_bytes_per_ck
-    start_ck = kernel.narrow_block_ck if c.tile in kernel.narrow_tiles else kernel.block_ck
-    walk_ck = kernel.scan_ck * ceil_div(s.batch, SCAN_BATCHES) if kernel.scans_per_block else 0.0
-    return (start_ck + row_ck + walk_ck) / chip.clock_ghz
+    row_cycles = 2 * rows * s.head_dim * s.element_bytes / kernel.row_bytes_per_cycle
+    narrow = kernel.narrow
+    start_cycles = kernel.block_cycles
+    if narrow is not None and any(c.tile is tile for tile in narrow.tiles):
+        start_cycles = narrow.block_cycles
+    scans = ceil_div(s.batch, SCAN_BATCHES) if kernel.scans_per_block else 0
+    return (start_cycles + row_cycles + kernel.scan_cycles * scans) / chip.clock_ghz
 
 
-def _section_heads(kernel: AttentionKernel, s: AttentionShape, c: Cut) -> int:
+def _section_heads(kernel: AttentionKernelSpec, s: AttentionShape, c: Cut) -> int:
     """Heads whose blocks are put in order together, as their keys fit a part of the L2."""
-    if not kernel.section_bytes:
+    if kernel.section_bytes is None:
         return c.heads
     head_bytes = 2 * c.key_tiles * c.tile.keys * s.head_dim * s.kv_bytes
     fitting = (n for n in SECTION_HEADS if n * head_bytes <= kernel.section_bytes)
@@ -155,7 +166,7 @@ def _tail_ns(longest_first: bool, waves: float, w: _Work, tile_ns: float, block_
     return w.longest * tile_ns + block_ns - squares / (2 * sum_ns)
 
 
-def _powered_ns(chip: Chip, kernel: AttentionKernel, compute_ns: float) -> float:
+def _powered_ns(chip: Chip, kernel: AttentionKernelSpec, compute_ns: float) -> float:
     """At the clock that the power limit leaves to a kernel of a share of a matmul's power."""
     drawn = kernel.power_share
     return (1 - drawn) * compute_ns + drawn * chip.sustained_ns(compute_ns)
@@ -168,24 +179,25 @@ def _partial_bytes(s: AttentionShape, splits: int) -> float:
     return splits * s.batch * s.q_len * s.n_heads * s.head_dim * PARTIAL_BYTES
 
 
-def _serial_ns(chip: Chip, kernel: AttentionKernel, s: AttentionShape, splits: int) -> float:
-    walk_ck, combine_ck = 0.0, 0.0
+def _serial_ns(chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, splits: int) -> float:
+    walk_cycles, combine_cycles = 0.0, 0.0
     if not kernel.scans_per_block:
-        walk_ck = kernel.scan_ck * (ceil_div(s.batch, SCAN_BATCHES) - 1)
-    if splits > 1 or kernel.always_combines:
-        moved_ck = 2 * _partial_bytes(s, splits) / (kernel.combine_bytes_per_ck * chip.sms)
-        combine_ck = kernel.combine_ck + kernel.combine_split_ck * splits + moved_ck
-    return (walk_ck + combine_ck) / chip.clock_ghz
+        walk_cycles = kernel.scan_cycles * (ceil_div(s.batch, SCAN_BATCHES) - 1)
+    combine = kernel.combine
+    if combine is not None and (splits > 1 or combine.always):
+        moved_cycles = 2 * _partial_bytes(s, splits) / (combine.bytes_per_cycle * chip.sms)
+        combine_cycles = combine.cycles + combine.split_cycles * splits + moved_cycles
+    return (walk_cycles + combine_cycles) / chip.clock_ghz
 
 
-def _no_work(kernel: AttentionKernel) -> AttentionCost:
+def _no_work(kernel: AttentionKernelSpec) -> AttentionCost:
     return AttentionCost(
         label=kernel.name, splits=1, blocks=0, waves=0,
         compute_ns=0.0, overlap=1.0, serial_ns=0.0, l2_bytes=0.0,
     )  # fmt: skip
 
 
-def attention_cost(chip: Chip, kernel: AttentionKernel, s: AttentionShape) -> AttentionCost:
+def attention_cost(chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape) -> AttentionCost:
     """Cost of one attention call. Raises MappingError for a dtype or head size it cannot run."""
     if not (s.batch and s.q_len and s.kv_len):
         return _no_work(kernel)
@@ -195,7 +207,7 @@ def attention_cost(chip: Chip, kernel: AttentionKernel, s: AttentionShape) -> At
 
 
 def _cost(
-    chip: Chip, kernel: AttentionKernel, s: AttentionShape, cut: Cut, splits: int
+    chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, cut: Cut, splits: int
 ) -> AttentionCost:
     work = _work(kernel, s, cut, splits)
     blocks = cut.units * work.blocks
@@ -224,65 +236,45 @@ def _cost(
     )
 
 
-def append_cost(chip: Chip, kernel: AppendKernel, s: AttentionShape) -> AppendCost:
+def append_cost(chip: Chip, kernel: AppendKernelSpec, s: AttentionShape) -> AppendCost:
     """Cost of writing keys and values of the new tokens to the cache, a block of threads each."""
     values = 2 * s.n_kv_heads * s.head_dim + kernel.with_queries * s.n_heads * s.head_dim
     threads = max(1, min(kernel.max_threads, values // kernel.values_per_thread))
     slots = chip.sms * min(kernel.max_blocks_per_sm, kernel.threads_per_sm / threads)
     tokens = s.batch * s.q_len
     return AppendCost(
-        compute_ns=tokens / slots * kernel.block_ck / chip.clock_ghz,
+        compute_ns=tokens / slots * kernel.block_cycles / chip.clock_ghz,
         read_bytes=tokens * values * s.element_bytes,
         write_bytes=tokens * values * s.element_bytes,
     )
 
 
-def call_of(backend: AttentionBackend, s: AttentionShape, sms: int, *, decode: bool) -> Call:
+def call_of(library: AttentionSpec, s: AttentionShape, sms: int, *, decode: bool) -> Call:
     """The kernel that a library's dispatch takes, and what a capture of it holds."""
-    if s.head_dim > backend.small_head_dim:
-        large = backend.large_decode if decode else backend.large_prefill
-        return large or (backend.decode if decode else backend.prefill)
+    call = _dispatched(library, s, sms, decode)
+    return Call(library.kernels[call.kernel], library.captures[call.capture])
+
+
+def _dispatched(
+    library: AttentionSpec, s: AttentionShape, sms: int, decode: bool
+) -> AttentionCallSpec:
+    if s.head_dim > library.small_head_dim:
+        large = library.large_decode if decode else library.large_prefill
+        return large or (library.decode if decode else library.prefill)
     if not decode:
-        return backend.prefill
+        return library.prefill
     blocks = s.batch * s.n_kv_heads * max(1, s.kv_len // HISTORY_KEYS)
-    grouped = 1 < s.group <= backend.max_group and 4 * blocks >= sms
-    return backend.decode if grouped or backend.lone_decode is None else backend.lone_decode
+    grouped = 1 < s.group <= library.max_group and 4 * blocks >= sms
+    return library.decode if grouped or library.lone_decode is None else library.lone_decode
 
 
-def cold_share(chip: Chip, capture: Capture, size_bytes: float) -> float:
+def cold_share(chip: Chip, capture: CaptureSpec, size_bytes: float) -> float:
     """Share of a working set that a replay finds gone from the L2: from none to all over 25 %."""
     kept = capture.warm_l2_share * chip.l2_bytes
     return min(1.0, max(0.0, 4 * (size_bytes / kept - 1))) if kept else 1.0
 
 
-def regroup_ns(capture: Capture, s: AttentionShape) -> float:
+def regroup_ns(capture: CaptureSpec, s: AttentionShape) -> float:
     """Copies that regroup the heads of a decode call; none where a view does."""
     copied = s.q_len == 1 and s.group > 1 and s.n_kv_heads > 1 and s.batch > 1
     return capture.regroup_ns if copied else 0.0
-
-
-def _kernel_cost(chip: Chip, s: AttentionShape, q_in_l2: bool) -> KernelCost:
-    cost = attention_cost(chip, FLASH_ATTENTION_3, s)
-    return KernelCost(
-        label=cost.label,
-        blocks=cost.blocks,
-        waves=cost.waves,
-        ideal_ns=s.flops / (chip.tensor_rate(s.dtype) * chip.sms),
-        compute_ns=cost.compute_ns,
-        overlap=cost.overlap,
-        start_ns=cost.serial_ns,
-        read_bytes=int((0.0 if q_in_l2 else s.query_bytes) + s.key_value_bytes),
-        write_bytes=int(s.query_bytes),
-        l2_bytes=int(cost.l2_bytes),
-        tensor_flops=s.flops,
-    )
-
-
-def prefill_cost(chip: Chip, s: AttentionShape, *, q_in_l2: bool) -> KernelCost:
-    """Many new tokens a sequence; the last queries see all keys."""
-    return _kernel_cost(chip, s, q_in_l2)
-
-
-def decode_cost(chip: Chip, s: AttentionShape, *, q_in_l2: bool) -> KernelCost:
-    """One new token a sequence; query heads of one KV head share its keys."""
-    return _kernel_cost(chip, s, q_in_l2)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bankwidth.devices.gpu.attention_kernels import AttentionKernel, SplitRule, Tile, tile_of
 from bankwidth.devices.gpu.cost import ceil_div
+from bankwidth.errors import MappingError
+from bankwidth.spec import AttentionKernelSpec, AttentionTileSpec
 
 SCAN_BATCHES = 31  # sequences that one warp of FlashAttention 3's scheduler looks at together
 PREPARED_BATCHES = 32 * SCAN_BATCHES  # more are not split
@@ -55,7 +56,7 @@ class AttentionShape:
 class Cut:
     """`units` are pairs of a sequence and a head (or KV head), of `query_tiles` tiles each."""
 
-    tile: Tile
+    tile: AttentionTileSpec
     packed: int  # query heads in one tile
     heads: int  # units of one sequence
     units: int
@@ -63,7 +64,20 @@ class Cut:
     key_tiles: int  # of the whole KV length
 
 
-def cut_of(kernel: AttentionKernel, s: AttentionShape) -> Cut:
+def tile_of(kernel: AttentionKernelSpec, head_dim: int, rows: int) -> AttentionTileSpec:
+    """The tile for `rows` packed queries. Raises MappingError for a head the kernel lacks."""
+    narrow = kernel.narrow
+    tiles = [*narrow.tiles, *kernel.tiles] if narrow and rows <= narrow.max_rows else kernel.tiles
+    for tile in tiles:
+        if head_dim <= tile.max_head_dim:
+            return tile
+    largest = kernel.tiles[-1].max_head_dim
+    raise MappingError(
+        f"{kernel.name} has no kernel for head_dim {head_dim}; the largest it has is {largest}"
+    )
+
+
+def cut_of(kernel: AttentionKernelSpec, s: AttentionShape) -> Cut:
     """Tiles of a call. Raises MappingError for a head size the kernel lacks."""
     packs = kernel.packs_queries or (kernel.packs_one_query and s.q_len == 1)
     packed, heads = (s.group, s.n_kv_heads) if packs else (1, s.n_heads)
@@ -79,8 +93,8 @@ def cut_of(kernel: AttentionKernel, s: AttentionShape) -> Cut:
 
 
 def variant_of(
-    sms: int, kernel: AttentionKernel, s: AttentionShape
-) -> tuple[AttentionKernel, Cut, int]:
+    sms: int, kernel: AttentionKernelSpec, s: AttentionShape
+) -> tuple[AttentionKernelSpec, Cut, int]:
     """(kernel that runs, its cut, most splits): the plain one, or its variant for splits."""
     cut = cut_of(kernel, s)
     if kernel.split_variant is None:
@@ -105,7 +119,7 @@ def _wanted_splits(sms: int, c: Cut, most: int) -> int:
     return next(splits for splits, full in enumerate(fullness, 1) if full >= enough)
 
 
-def splits_of(sms: int, kernel: AttentionKernel, s: AttentionShape, c: Cut, most: int) -> int:
+def splits_of(sms: int, kernel: AttentionKernelSpec, s: AttentionShape, c: Cut, most: int) -> int:
     """Pieces that the keys of a tile of queries are cut into."""
     return _RULES[kernel.split_rule](sms * kernel.blocks_per_sm, s, c, most)
 
@@ -154,11 +168,11 @@ def _fill_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
     return min(passes, c.key_tiles, ceil_div(FILL_BLOCKS_PER_SM * slots, c.units))
 
 
-_RULES: dict[SplitRule, Callable[[int, AttentionShape, Cut, int], int]] = {
-    SplitRule.NONE: _no_splits,
-    SplitRule.EVEN: _even_splits,
-    SplitRule.FULL_WAVES: _full_wave_splits,
-    SplitRule.FIXED: _fixed_splits,
-    SplitRule.HISTORY: _history_splits,
-    SplitRule.FILL: _fill_splits,
+_RULES: dict[str, Callable[[int, AttentionShape, Cut, int], int]] = {
+    "none": _no_splits,
+    "even": _even_splits,
+    "full_waves": _full_wave_splits,
+    "fixed": _fixed_splits,
+    "history": _history_splits,
+    "fill": _fill_splits,
 }

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bankwidth.devices.gpu.attention_kernels import AttentionBackend
-from bankwidth.devices.gpu.attention_libraries import BACKENDS
 from bankwidth.devices.gpu.collective import Fabric, fabric_of
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError, did_you_mean
-from bankwidth.spec import GpuSpec, MatmulKernelsSpec, MoeKernelsSpec, VectorKernelsSpec
+from bankwidth.spec import (
+    AttentionSpec,
+    GpuSpec,
+    MatmulKernelsSpec,
+    MoeKernelsSpec,
+    VectorKernelsSpec,
+)
 
 SUSTAINED_NS = 2e6  # kernels of about this length are slowed halfway to the sustained clock
 
@@ -30,14 +34,13 @@ class Chip:
     l2_bytes: int
     l2_warm: float  # share of the L2 in which activations stay from one kernel to the next
     l2_bytes_per_ns: float  # per SM share of the L2's read bandwidth
-    block_ns: float  # start, prologue and epilogue of one thread block
     sustained_slowdown: float  # of kernels that run into the power limit
     matmul: MatmulKernelsSpec
     vector: VectorKernelsSpec
+    attention: AttentionSpec  # of the library that runs
     moe: MoeKernelsSpec | None = None
     fabric: Fabric | None = None  # links to the other GPUs of the node
     timing: Timing = IN_A_MODEL
-    attention: AttentionBackend = BACKENDS["vllm on hopper"]
     collectives: str = "nccl"  # the library that runs them
     compiles_vectors: bool = False  # norms and functions are those of torch.compile
     tile_m: NDArray[np.int64]  # [tile] rows and columns of the library's output tiles
@@ -86,12 +89,11 @@ def chip_of(spec: GpuSpec, timing: Timing = IN_A_MODEL) -> Chip:
         l2_bytes=spec.l2_bytes,
         l2_warm=spec.l2_warm,
         l2_bytes_per_ns=spec.l2_bandwidth_bytes_per_ns / spec.sms,
-        block_ns=spec.block_ns,
         sustained_slowdown=spec.sustained_slowdown,
         matmul=spec.matmul,
         vector=spec.vector_kernels,
         timing=timing,
-        attention=BACKENDS[spec.kernels.attention],
+        attention=spec.kernels.attention,
         collectives=spec.kernels.collectives,
         compiles_vectors=spec.kernels.vector == "compiled",
         moe=spec.moe,

@@ -15,8 +15,7 @@ class Timing:
 
     If all of them fit the L2, they are warm, as they never are between the layers of a model. 0: so
     many that none is. `replays_attention`: attention calls are replayed on the same buffers, with
-    the kernels that a library's call starts beside attention (AttentionBackend in
-    devices/gpu/attention_kernels.py).
+    the kernels that a library's call starts beside attention (CaptureSpec).
     """
 
     weight_copies: int = 0
