@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from bankwidth.__main__ import main
+from bankwidth.operators import Matmul
+from bankwidth.spec import load_machine
+from bankwidth.validate.predict import predict_ns
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,13 +38,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "path" / "to" / "config.json").write_text(json.dumps(TINY))
     table = "operator,m,n,k,dtype,latency_s\ngemm,16,1024,1024,bf16,5e-6\n"
     (tmp_path / "ops.csv").write_text(table)
-    (tmp_path / "measured.csv").write_text(table)
+    (tmp_path / "measured.csv").write_text(measured())
     shutil.copy(ROOT / "arch" / "h200.yaml", tmp_path / "my-machine.yaml")
     columns = "clk,cmd,Channel,PseudoChannel,Sid,BankGroup,Bank,Row,Column\n1,ACT,0,0,0,0,0,0,0\n"
     (tmp_path / "commands.csv.gz").write_bytes(gzip.compress(columns.encode()))
     requests = "".join(f"R {64 * i:#x}\n" for i in range(2000))
     (tmp_path / "requests.txt.gz").write_bytes(gzip.compress(requests.encode()))
     return tmp_path
+
+
+def measured() -> str:
+    """A table as a capture writes it, of a GPU that our H200 is like."""
+    shapes = [(m, n, 4096) for m in (1, 16, 300, 2048) for n in (512, 4096, 9000, 16384, 65536, 8)]
+    operators = [
+        Matmul(name="gemm", m=m, n=n, k=k, dtype="bf16", weight_dtype="bf16") for m, n, k in shapes
+    ]
+    times_ns = predict_ns(load_machine("h200"), operators).tolist()
+    rows = [
+        f"NVIDIA H200,gemm,{m},{n},{k},bf16,{1e-9 * time_ns!r}\n"
+        for (m, n, k), time_ns in zip(shapes, times_ns, strict=True)
+    ]
+    return "device,operator,m,n,k,dtype,latency_s\n" + "".join(rows)
 
 
 def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

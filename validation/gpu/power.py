@@ -1,9 +1,9 @@
 """Power of an A100 in decode against measured board power of whole models.
 
-Reads `perf_model_a100_h100.csv[.gz]` of Splitwise (Mutinifni/splitwise-sim at 8f99e7d, MIT; Patel et
-al., ISCA 2024): mean power of llama2-70b on 2, 4 and 8 A100, as a share of 400 W. Ours is the dynamic
-energy of one token on one GPU's shard over the measured time per token, plus the static power: the
-model's own time has no gaps between kernels, the measured one has.
+Reads `perf_model_a100_h100.csv[.gz]` of Splitwise (Mutinifni/splitwise-sim at 8f99e7d, MIT; Patel
+et al., ISCA 2024): mean power of llama2-70b on 2, 4 and 8 A100, as a share of 400 W. Ours is the
+dynamic energy of one token on one GPU's shard over the measured time per token, plus the static
+power: the model's own time has no gaps between kernels, the measured one has.
 
     python validation/gpu/power.py perf_model_a100_h100.csv.gz
 """
@@ -23,7 +23,8 @@ from bankwidth.units import ps_to_ns
 
 BOARD_W = 400.0  # NVIDIA A100 SXM4 whitepaper; the table gives shares of it
 PROMPT, TOKENS = 512, 128  # of the runs compared
-FITTED = {(2, 1), (8, 1)}  # (GPUs, batch) that `sm` and `static` of arch/devices/gpu/a100-sxm.yaml were fitted to
+# (GPUs, batch) that `sm` and `static` of arch/devices/gpu/a100-sxm.yaml were fitted to.
+FITTED = {(2, 1), (8, 1)}
 SHARDED = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
 
 
@@ -64,7 +65,8 @@ def ours_w(run: Run) -> float:
 
 
 def main() -> None:
-    print("| GPUs | batch | measured W | ours W | error | |\n| --- | --- | --- | --- | --- | --- |")
+    print("| GPUs | batch | measured W | ours W | error | |")
+    print("| --- | --- | --- | --- | --- | --- |")
     errors = []
     for run in measured(Path(sys.argv[1])):
         ours = ours_w(run)
@@ -73,7 +75,8 @@ def main() -> None:
         if not is_fitted:
             errors.append(abs(error))
         note = "fitted" if is_fitted else ""
-        print(f"| {run.gpus} | {run.batch} | {run.power_w:.0f} | {ours:.0f} | {error:+.1f} % | {note} |")
+        watts = f"{run.power_w:.0f} | {ours:.0f}"
+        print(f"| {run.gpus} | {run.batch} | {watts} | {error:+.1f} % | {note} |")
     print(f"\nMean absolute error of the rows not fitted to: {statistics.mean(errors):.1f} %")
 
 

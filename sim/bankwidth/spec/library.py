@@ -7,13 +7,16 @@ from typing import Literal
 from pydantic import Field
 
 from bankwidth.spec.attention_kernels import AttentionSpec
-from bankwidth.spec.base import Spec
+from bankwidth.spec.base import NsOrZero, Spec
 
 
 class LibrarySpec(Spec):
     """A kernel library on this device."""
 
     attention: AttentionSpec = Field(description="kernels and their choice by shape")
+    matmul_start_ns: NsOrZero | None = Field(
+        default=None, description="of its matrix products, where it is not `start` of `matmul`"
+    )
     collectives: Literal["nccl", "vllm", "tensorrt_llm"] = Field(
         default="nccl", description="kernels for small messages; long ones are NCCL's"
     )

@@ -136,14 +136,17 @@ def _check_halves(rows: MeasuredRows, paths: Sequence[Path]) -> None:
 def sample(rows: MeasuredRows, count: int, seed: int) -> Numbers:
     """At most `count` rows of the half to fit, in rising order.
 
-    Every family gets an equal share, as far as it has rows; within a family the rows are taken
-    evenly from the smallest to the largest amount of work.
+    Every family of every library gets an equal share, as far as it has rows; within one the rows
+    are taken evenly from the smallest to the largest amount of work.
     """
     rng = np.random.default_rng(seed)
     work = [_work(op) for op in rows.operators]
+    libraries = np.array(rows.libraries)[rows.shape_of]
+    kinds = zip(rows.families.tolist(), libraries.tolist(), strict=True)
+    kind_of = np.array([" ".join(kind) for kind in kinds])
     groups = [
-        np.flatnonzero(rows.is_fit & (rows.families == family))
-        for family in sorted(set(rows.families[rows.is_fit].tolist()))
+        np.flatnonzero(rows.is_fit & (kind_of == kind))
+        for kind in sorted(set(kind_of[rows.is_fit].tolist()))
     ]
     chosen = []
     for group, share in _shares(groups, count):

@@ -90,7 +90,7 @@ def chip_of(spec: GpuSpec, timing: Timing = IN_A_MODEL) -> Chip:
         l2_warm=spec.l2_warm,
         l2_bytes_per_ns=spec.l2_bandwidth_bytes_per_ns / spec.sms,
         sustained_slowdown=spec.sustained_slowdown,
-        matmul=spec.matmul,
+        matmul=_matmul_of(spec),
         vector=spec.vector_kernels,
         timing=timing,
         attention=spec.kernels.attention,
@@ -100,6 +100,13 @@ def chip_of(spec: GpuSpec, timing: Timing = IN_A_MODEL) -> Chip:
         fabric=fabric_of(spec.interconnect) if spec.interconnect else None,
         tile_m=tile_m,
         tile_n=tile_n,
+    )
+
+
+def _matmul_of(spec: GpuSpec) -> MatmulKernelsSpec:
+    start_ns = spec.kernels.matmul_start_ns
+    return (
+        spec.matmul if start_ns is None else spec.matmul.model_copy(update={"start_ns": start_ns})
     )
 
 
