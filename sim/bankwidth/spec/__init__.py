@@ -21,7 +21,7 @@ from bankwidth.spec.dram import DramSpec
 from bankwidth.spec.dtypes import DTYPES
 from bankwidth.spec.files import find, shipped_names
 from bankwidth.spec.fit import FitParameter
-from bankwidth.spec.gpu import GpuEnergySpec, GpuSpec, MatmulKernelsSpec, TileFamilySpec
+from bankwidth.spec.gpu import GpuEnergySpec, GpuSpec
 from bankwidth.spec.interconnect import InterconnectSpec, MulticastSpec
 from bankwidth.spec.links import LinkSpec
 from bankwidth.spec.load import (
@@ -34,6 +34,7 @@ from bankwidth.spec.load import (
 )
 from bankwidth.spec.machine import MachineSpec
 from bankwidth.spec.mapping import OPERATOR_KINDS, ROLES, MappingSpec
+from bankwidth.spec.matmul_kernels import MatmulKernelsSpec, ScaledMatmulSpec, TileFamilySpec
 from bankwidth.spec.moe_kernels import MoeKernelsSpec, TunedShapeSpec
 from bankwidth.spec.pim import PimSpec
 from bankwidth.spec.problems import Problem
@@ -77,6 +78,7 @@ __all__ = [
     "OpsSpec",
     "PimSpec",
     "Problem",
+    "ScaledMatmulSpec",
     "Spec",
     "TileFamilySpec",
     "TunedShapeSpec",

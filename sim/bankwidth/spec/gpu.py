@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import product
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,7 +16,6 @@ from bankwidth.spec.base import (
     Ghz,
     Mw,
     Ns,
-    NsOrZero,
     Pj,
     PjPerBit,
     Relation,
@@ -31,51 +29,13 @@ from bankwidth.spec.base import (
 from bankwidth.spec.dtypes import DTYPES, Dtype
 from bankwidth.spec.interconnect import InterconnectSpec
 from bankwidth.spec.library import LibrarySpec
+from bankwidth.spec.matmul_kernels import MatmulKernelsSpec, Share
 from bankwidth.spec.moe_kernels import MoeKernelsSpec
 from bankwidth.spec.vector_kernels import VectorKernelsSpec
 
 # Accumulators leave a quarter of the registers for addresses and operands.
 ACCUMULATOR_SHARE = Fraction(3, 4)
 ACCUMULATOR_BYTES = 4
-Share = Annotated[float, Field(gt=0, le=1)]
-Rate = Annotated[float, Field(gt=0)]
-Cycles = Annotated[float, Field(ge=0)]
-
-
-class TileFamilySpec(Spec):
-    """Output tiles of thread blocks: every `m` with every `n`, also turned if `either_way`."""
-
-    m: list[Count] = Field(min_length=1)
-    n: list[Count] = Field(min_length=1)
-    either_way: bool = False
-
-    def tiles(self) -> Iterator[tuple[int, int]]:
-        """(m, n) of all of them; one may come twice."""
-        for m, n in product(self.m, self.n):
-            yield m, n
-            if self.either_way:
-                yield n, m
-
-
-class MatmulKernelsSpec(Spec):
-    """A library's matrix multiplies on this chip. Cycles are of the SM clock; rates per SM."""
-
-    tiles: list[TileFamilySpec] = Field(min_length=1)
-    start_ns: NsOrZero = Field(description="before the first load and after the last store")
-    blocks: Literal["persistent", "paired"] = Field(
-        description="persistent: one per SM goes from tile to tile, and stores one while it "
-        "multiplies the next; paired: two to an SM up to 128 x 128, each stores at its end"
-    )
-    step_bytes: Bytes = Field(description="of an operand's row along k in one step")
-    prologue_cycles: Cycles = Field(description="first loads of a kernel until it multiplies")
-    tensor_efficiency: Share = Field(description="of the tensor peak in the steps of a full tile")
-    feed_bytes_per_cycle: Rate = Field(description="operands from the L2 into an SM")
-    step_cycles: Cycles = Field(description="shortest step of k")
-    store_bytes_per_cycle: Rate = Field(description="results out of an SM")
-    split_ns: NsOrZero = Field(description="the second kernel that sums the pieces of split k")
-    overlap: Annotated[float, Field(ge=1)] = Field(
-        description="exponent p of memory and compute time together, (T^p + C^p)^(1/p)"
-    )
 
 
 class GpuEnergySpec(Spec):
@@ -142,7 +102,11 @@ class GpuSpec(DeviceSpec):
 
     def tiles(self) -> list[tuple[int, int]]:
         """(m, n) of the library's output tiles whose accumulators the registers hold."""
-        known = {tile for family in self.matmul.tiles for tile in family.tiles()}
+        return self.tiles_of(self.matmul)
+
+    def tiles_of(self, kernels: MatmulKernelsSpec) -> list[tuple[int, int]]:
+        """The same of other kernels."""
+        known = {tile for family in kernels.tiles for tile in family.tiles()}
         return sorted(tile for tile in known if _fits(tile, self.registers_bytes))
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bankwidth.devices.gpu.chip import SUSTAINED_NS, Chip
+from bankwidth.devices.gpu.chip import SUSTAINED_NS, Chip, Scaled
 from bankwidth.devices.gpu.matmul import MatmulShape, fastest, matmul_cost
 from bankwidth.errors import MappingError
 from bankwidth.spec import MatmulKernelsSpec
@@ -127,6 +127,30 @@ def test_blocks_that_are_not_persistent_store_at_their_end(
 def test_weights_in_the_l2_are_not_read_again(chip: Chip) -> None:
     cost = matmul_cost(chip, shape(100, 1000, 1000), x_in_l2=False, w_in_l2=True)
     assert cost.read_bytes == 2 * 100 * 1000
+
+
+def test_k_is_cut_into_no_more_pieces_than_the_kernels_can(
+    make_chip: MakeChip, make_kernels: MakeKernels
+) -> None:
+    chip = make_chip(kernels=make_kernels(max_split=3))
+    assert fastest(chip, shape(100, 100, 4096)).split == 3
+
+
+def test_eight_bit_products_quantise_their_operand_first(
+    make_chip: MakeChip, make_kernels: MakeKernels
+) -> None:
+    rates = {"tensor_flops_per_ns": {"bf16": 1000.0, "fp8": 2000.0}}
+    product = make_chip(kernels=make_kernels(max_split=1), **rates)
+    scaled = Scaled(start_ns=500.0, row_ns=7.0, bytes_per_ns=1000.0, product=product)
+    chip = make_chip(scaled=scaled, **rates)
+    narrow = MatmulShape(
+        m=1000, n=1000, k=256, batch=1, dtype="fp8", x_bytes=1, w_bytes=1, y_bytes=2
+    )
+    cost = matmul_cost(chip, narrow, x_in_l2=True)
+    # 1000 rows of 7 ns are longer than 512 kB at 1000 B/ns; then 768 kB in and out
+    assert cost.start_ns == pytest.approx(500.0 + 7000.0 + 768.0)
+    assert cost.compute_ns == pytest.approx(matmul_cost(product, narrow, x_in_l2=True).compute_ns)
+    assert matmul_cost(chip, shape(1000, 1000, 128), x_in_l2=True).start_ns == 0.0
 
 
 def test_of_tiles_that_are_as_fast_the_larger_is_taken(make_chip: MakeChip) -> None:

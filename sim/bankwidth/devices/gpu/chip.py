@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ class Chip:
     compiles_vectors: bool = False  # norms and functions are those of torch.compile
     tile_m: NDArray[np.int64]  # [tile] rows and columns of the library's output tiles
     tile_n: NDArray[np.int64]
+    scaled: Scaled | None = None  # 8-bit products, where they have kernels of their own
 
     def tensor_rate(self, dtype: str) -> float:
         """Tensor-core FLOPs per ns and SM. Raises MappingError for a dtype the chip lacks."""
@@ -67,6 +68,16 @@ class Chip:
         return size_bytes <= self.l2_bytes * self.l2_warm
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled:
+    """Products of 8-bit operands: x is quantised first. `product` is the chip as they see it."""
+
+    start_ns: float  # of the kernels before the product
+    row_ns: float  # per row of x, one after the other
+    bytes_per_ns: float  # of x through the kernels before the product
+    product: Chip
+
+
 def _rate(rates: Mapping[str, float], dtype: str) -> float:
     if dtype not in rates:
         known = ", ".join(sorted(rates))
@@ -80,7 +91,7 @@ def _rate(rates: Mapping[str, float], dtype: str) -> float:
 def chip_of(spec: GpuSpec, timing: Timing = IN_A_MODEL) -> Chip:
     """Rates per SM of a described GPU. 1 TFLOPS is 1000 FLOPs per ns."""
     tile_m, tile_n = _columns(spec.tiles())
-    return Chip(
+    chip = Chip(
         sms=spec.sms,
         clock_ghz=spec.clock_ghz,
         tensor_flops_per_ns={k: v * 1e3 / spec.sms for k, v in spec.tensor_tflops.items()},
@@ -100,6 +111,21 @@ def chip_of(spec: GpuSpec, timing: Timing = IN_A_MODEL) -> Chip:
         fabric=fabric_of(spec.interconnect) if spec.interconnect else None,
         tile_m=tile_m,
         tile_n=tile_n,
+    )
+    return replace(chip, scaled=_scaled(spec, chip))
+
+
+def _scaled(spec: GpuSpec, chip: Chip) -> Scaled | None:
+    described = spec.kernels.scaled
+    if described is None:
+        return None
+    tile_m, tile_n = _columns(spec.tiles_of(described.kernels))
+    product = replace(chip, matmul=described.kernels, tile_m=tile_m, tile_n=tile_n)
+    return Scaled(
+        start_ns=described.start_ns,
+        row_ns=described.row_ns,
+        bytes_per_ns=described.bandwidth_bytes_per_ns,
+        product=product,
     )
 
 

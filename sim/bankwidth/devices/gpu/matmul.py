@@ -10,12 +10,12 @@ others at their end, where nothing hides it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bankwidth.devices.gpu.chip import Chip
+from bankwidth.devices.gpu.chip import Chip, Scaled
 from bankwidth.devices.gpu.cost import KernelCost, ceil_div
 
 SPLITS = np.array((1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32))
@@ -137,7 +137,8 @@ def _times(
 
 def fastest(chip: Chip, s: MatmulShape) -> Choice:
     """The tile and split that take least; of those about as good, the one that reads least."""
-    splits = SPLITS[: max(1, int(np.searchsorted(SPLITS, s.k // LEAST_SPLIT_K, side="right")))]
+    most = min(chip.matmul.max_split, s.k // LEAST_SPLIT_K)
+    splits = SPLITS[: max(1, int(np.searchsorted(SPLITS, most, side="right")))]
     tiles = -(-s.m // chip.tile_m) * -(-s.n // chip.tile_n) * s.batch
     blocks = np.multiply.outer(tiles, splits)
     times = _times(chip, s, splits, blocks)
@@ -199,11 +200,21 @@ def _l2_bytes(chip: Chip, s: MatmulShape, choice: Choice) -> int:
     return math.ceil(choice.blocks * steps * per_step)
 
 
+def _quantise_ns(scaled: Scaled, s: MatmulShape) -> float:
+    """Of x from 16 bits: read for its largest magnitude, then read, divided and written."""
+    elements = s.batch * s.m * s.k
+    largest_ns = max(s.batch * s.m * scaled.row_ns, 2 * elements / scaled.bytes_per_ns)
+    return scaled.start_ns + largest_ns + 3 * elements / scaled.bytes_per_ns
+
+
 def matmul_cost(chip: Chip, s: MatmulShape, *, x_in_l2: bool, w_in_l2: bool = False) -> KernelCost:
     """Cost of one matrix multiply; `x_in_l2` when the producer just left `x` in the L2.
 
     Raises MappingError for a dtype that the chip has no rate for.
     """
+    if chip.scaled is not None and s.x_bytes == 1:
+        cost = matmul_cost(chip.scaled.product, s, x_in_l2=x_in_l2, w_in_l2=w_in_l2)
+        return replace(cost, start_ns=cost.start_ns + _quantise_ns(chip.scaled, s))
     choice = fastest(chip, s)
     return KernelCost(
         label=f"{choice.tile_m}x{choice.tile_n} split {choice.split}",
