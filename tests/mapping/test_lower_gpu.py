@@ -1,22 +1,100 @@
-"""Operators as tasks of a GPU: which stores hold a kernel up."""
+"""Operators as tasks of a GPU: what is loaded and stored, by which kernels, in which timing."""
 
 from __future__ import annotations
 
 import pytest
 
+from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.lower_gpu import GpuLowering
-from bankwidth.mapping.plan import Placement
-from bankwidth.operators import Matmul
-from bankwidth.spec import GpuSpec, load_device
+from bankwidth.mapping.plan import Placement, Task
+from bankwidth.operators import Attention, Matmul, Operator
+from bankwidth.spec import GpuSpec, load_device, load_machine
+
+
+def gpu(name: str = "gpu/h200-sxm") -> GpuSpec:
+    spec = load_device(name)
+    assert isinstance(spec, GpuSpec)
+    return spec
+
+
+def lowered(op: Operator, spec: GpuSpec, timing: Timing = IN_A_MODEL) -> list[Task]:
+    whole = Placement(memory="hbm", base=0, size_bytes=1 << 40)
+    context = LoweringContext(dict.fromkeys(("weights", "kv", "activations"), whole), [op])
+    return GpuLowering(spec, timing).lower(op, 0, "gpu", context)
+
+
+def product(rows: int, width: int = 4096, dtype: str = "bf16") -> Matmul:
+    return Matmul(name="y", m=rows, n=width, k=width, dtype=dtype, weight_dtype=dtype)
+
+
+def attention(batch: int, kv_len: int, head_dim: int = 128) -> Attention:
+    return Attention(
+        name="attention", phase="decode", batch=batch, q_len=1, kv_len=kv_len, n_heads=32,
+        n_kv_heads=8, head_dim=head_dim, dtype="bf16", kv_dtype="bf16",
+    )  # fmt: skip
+
+
+def loaded(tasks: list[Task]) -> int:
+    return sum(t.size_bytes for task in tasks for t in task.loads)
 
 
 @pytest.mark.parametrize(("rows", "is_posted"), [(16, True), (16384, False)])
 def test_results_of_a_product_that_the_l2_can_hold_are_posted(rows: int, is_posted: bool) -> None:
-    spec = load_device("gpu/h200-sxm")
-    assert isinstance(spec, GpuSpec)
-    op = Matmul(name="y", m=rows, n=4096, k=4096, dtype="bf16", weight_dtype="bf16")
-    whole = Placement(memory="hbm", base=0, size_bytes=1 << 40)
-    context = LoweringContext(dict.fromkeys(("weights", "kv", "activations"), whole), [op])
-    (task,) = GpuLowering(spec).lower(op, 0, "gpu", context)
+    op = product(rows)
+    (task,) = lowered(op, gpu())
     assert [(t.size_bytes, t.posted) for t in task.stores] == [(op.write_bytes, is_posted)]
+
+
+def test_weights_come_from_memory_in_a_model_and_from_the_l2_in_a_loop_over_few() -> None:
+    op = product(16, 1024)
+    assert loaded(lowered(op, gpu())) == 2 * 1024 * 1024
+    assert loaded(lowered(op, gpu(), Timing(weight_copies=6))) == 0
+    assert loaded(lowered(op, gpu(), Timing(weight_copies=60))) == 2 * 1024 * 1024
+
+
+def test_fp32_products_run_on_the_vector_units() -> None:
+    spec = gpu()
+    (task,) = lowered(product(4096, dtype="fp32"), spec)
+    at_peak_ps = 2 * 4096**3 / (spec.vector_tflops["fp32"] * 1e12) * 1e12
+    assert task.ideal_ps == pytest.approx(at_peak_ps, rel=1e-6)
+
+
+def test_attention_in_a_model_reads_its_keys_and_values_and_nothing_twice() -> None:
+    (task,) = lowered(attention(4, 1024), gpu())
+    assert loaded([task]) == 2 * 4 * 1024 * 8 * 128 * 2  # the query was just written
+    assert [t.posted for t in task.stores] == [True]
+
+
+def test_a_replayed_call_finds_small_caches_warm_and_appends_as_well() -> None:
+    replayed = Timing(replays_attention=True)
+    append, task = lowered(attention(4, 1024), gpu(), replayed)
+    assert append.detail.startswith("append")
+    assert loaded([append, task]) == 0
+    *_, cold = lowered(attention(64, 8192), gpu(), replayed)
+    kv_bytes, query_bytes = 2 * 64 * 8192 * 8 * 128 * 2, 64 * 32 * 128 * 2
+    assert loaded([cold]) == pytest.approx(kv_bytes + query_bytes, abs=4)
+    assert task.launch_ps > lowered(attention(4, 1024), gpu())[0].launch_ps
+
+
+def test_the_library_decides_the_kernels_of_attention() -> None:
+    vllm = load_machine("h200")
+    other = vllm.with_library("tensorrt-llm")
+    times = []
+    for machine in (vllm, other, vllm.with_library("unheard of")):
+        spec = machine.engines["gpu"]
+        assert isinstance(spec, GpuSpec)
+        times.append(lowered(attention(32, 4096), spec)[-1].compute_ps)
+    assert times[0] != times[1]
+    assert times[0] == times[2]  # no choice of it: as it was
+
+
+def test_a_library_may_start_its_products_sooner() -> None:
+    spec = gpu("gpu/a100-sxm")
+    own = spec.libraries["vllm"].matmul_start_ns
+    assert own is not None
+    vllm, sglang = (
+        lowered(product(16), spec.model_copy(update={"library": name}))[0].launch_ps
+        for name in ("vllm", "sglang")
+    )
+    assert sglang - vllm == pytest.approx(1000 * (spec.matmul.start_ns - own), abs=2)

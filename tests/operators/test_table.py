@@ -12,6 +12,7 @@ from bankwidth.operators import (
     Collective,
     Elementwise,
     Embedding,
+    KvAppend,
     Matmul,
     Norm,
     Operator,
@@ -62,6 +63,18 @@ def test_a_gemm_row_is_a_matmul_with_a_weight() -> None:
     assert found == Matmul(
         name="gemm", m=96, n=512, k=4096, dtype="bf16", weight_dtype="bf16", has_weight=True
     )
+
+
+def test_a_kv_append_row_fills_a_cache_of_its_own_dtype() -> None:
+    cells = {"operator": "kv_append", "tokens": "64", "kv_heads": "8", "head_dim": "128"}
+    found = operator(**cells, dtype="bf16", kv_dtype="fp8")
+    assert isinstance(found, KvAppend)
+    assert (found.read_bytes, found.write_bytes) == (2 * 64 * 8 * 128 * 2, 2 * 64 * 8 * 128)
+    assert operator(**cells, dtype="bf16").write_bytes == 2 * found.write_bytes
+
+
+def test_tf32_is_stored_in_32_bits() -> None:
+    assert operator(operator="gemm", m="2", n="3", k="4", dtype="tf32").write_bytes == 4 * 6
 
 
 def test_an_fp8_product_leaves_as_bf16() -> None:

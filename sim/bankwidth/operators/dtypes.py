@@ -10,6 +10,7 @@ from bankwidth.errors import did_you_mean
 DTYPE_BITS: Final[dict[str, int]] = {
     "fp64": 64,
     "fp32": 32,
+    "tf32": 32,  # stored as fp32; the tensor cores read 19 bits of it
     "bf16": 16,
     "fp16": 16,
     "fp8": 8,

@@ -9,6 +9,7 @@
 | gelu, relu, silu, silu_mul, mul, add           | elements (or M; or tokens, width)               |
 | rope                                           | tokens, heads (or n_head + n_kv_head), head_dim |
 | embedding                                      | tokens, width [, vocab]                         |
+| kv_append                                      | tokens, kv_heads, head_dim                      |
 | moe                                            | num_tokens, hidden_size, inter_size, topk,      |
 |                                                | num_experts [, moe_tp_size, moe_ep_size,        |
 |                                                | distribution]                                   |
@@ -32,7 +33,7 @@ from bankwidth.operators.base import Operator
 from bankwidth.operators.latency import is_latency, latency_column
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.moe import Moe
-from bankwidth.operators.movement import Collective, Embedding
+from bankwidth.operators.movement import Collective, Embedding, KvAppend
 from bankwidth.operators.routing import BALANCED
 from bankwidth.operators.row import Row
 from bankwidth.operators.textfile import read_text
@@ -328,6 +329,18 @@ def _moe(name: str, row: Row) -> Operator:
     )
 
 
+def _kv_append(name: str, row: Row) -> Operator:
+    dtype = row.dtype()
+    return KvAppend(
+        name=name,
+        tokens=row.integer("tokens"),
+        kv_heads=row.integer("kv_heads", "n_kv_heads"),
+        head_dim=row.integer("head_dim"),
+        dtype=dtype,
+        kv_dtype=row.dtype("kv_dtype") if row.has("kv_dtype") else dtype,
+    )
+
+
 _Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 
 
@@ -358,6 +371,7 @@ _MAKERS: Final[dict[str, Callable[[str, Row], Operator]]] = {
     **{function: _elementwise(function) for function in FUNCTIONS},
     "rope": _rope,
     "embedding": _embedding,
+    "kv_append": _kv_append,
     "moe": _moe,
     "all_reduce": _collective("all_reduce"),
     "all_gather": _collective("all_gather"),

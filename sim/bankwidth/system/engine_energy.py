@@ -10,7 +10,8 @@ from bankwidth.spec import AsicSpec, GpuSpec
 
 def _gpu_items(spec: GpuSpec) -> dict[str, float]:
     energy = spec.energy
-    tensor = {f"tensor {dtype}": pj for dtype, pj in energy.flop_pj.items()}
+    products = {"fp32": energy.vector_flop_pj["fp32"], **energy.flop_pj}
+    tensor = {f"tensor {dtype}": pj for dtype, pj in products.items()}
     vector = {f"vector {dtype}": pj for dtype, pj in energy.vector_flop_pj.items()}
     bits = {
         "l2": energy.l2_pj_per_bit,

@@ -94,7 +94,7 @@ def chip_of(spec: GpuSpec, timing: Timing = IN_A_MODEL) -> Chip:
     chip = Chip(
         sms=spec.sms,
         clock_ghz=spec.clock_ghz,
-        tensor_flops_per_ns={k: v * 1e3 / spec.sms for k, v in spec.tensor_tflops.items()},
+        tensor_flops_per_ns={k: v * 1e3 / spec.sms for k, v in _product_tflops(spec).items()},
         vector_flops_per_ns={k: v * 1e3 / spec.sms for k, v in spec.vector_tflops.items()},
         exp_per_ns=spec.exp_per_clock * spec.clock_ghz,
         l2_bytes=spec.l2_bytes,
@@ -127,6 +127,11 @@ def _scaled(spec: GpuSpec, chip: Chip) -> Scaled | None:
         bytes_per_ns=described.bandwidth_bytes_per_ns,
         product=product,
     )
+
+
+def _product_tflops(spec: GpuSpec) -> dict[str, float]:
+    """Of matrix products: fp32 runs on the vector units where the tensor cores have no rate."""
+    return {"fp32": spec.vector_tflops["fp32"], **spec.tensor_tflops}
 
 
 def _matmul_of(spec: GpuSpec) -> MatmulKernelsSpec:
