@@ -21,9 +21,9 @@ from bankwidth.devices.gpu.attention import (
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.gpu_task import kernel_task
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import DTYPE_BITS, Attention, Tensor
-from bankwidth.units import ns_to_ps
 
 Counts = Callable[[Chip, Attention, KernelCost], Mapping[str, float]]
 APPEND_OVERLAP = 1.0  # its stores follow its loads
@@ -72,19 +72,15 @@ class AttentionLowering:
     def _task(
         self, op: Attention, index: int, engine: str, cost: KernelCost, context: LoweringContext
     ) -> Task:
-        return Task(
+        return kernel_task(
+            cost,
             name=op.name,
             operator=index,
             engine=engine,
-            deps=(),
-            launch_ps=ns_to_ps(cost.start_ns),
-            compute_ps=ns_to_ps(cost.compute_ns),
-            ideal_ps=ns_to_ps(cost.ideal_ns),
-            overlap=cost.overlap,
-            loads=tuple(self._loads(op, cost.read_bytes, context)),
-            stores=tuple(self._stores(op, cost.write_bytes, context)),
+            launch_ns=0.0,
+            loads=self._loads(op, cost.read_bytes, context),
+            stores=self._stores(op, cost.write_bytes, context),
             counts=self.counts(self.chip, op, cost),
-            detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
         )
 
     def _loads(

@@ -12,6 +12,7 @@ from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.gpu_task import kernel_task
 from bankwidth.mapping.lower_attention import AttentionLowering
 from bankwidth.mapping.lower_moe import MoeLowering
 from bankwidth.mapping.lower_vector import VectorLowering
@@ -26,7 +27,6 @@ from bankwidth.operators import (
     Tensor,
 )
 from bankwidth.spec import GpuSpec
-from bankwidth.units import ns_to_ps
 
 
 class GpuLowering:
@@ -56,20 +56,15 @@ class GpuLowering:
             return self._vector.tasks(op, index, engine, context)
         cost = _COSTS[type(op)](self._chip, op)
         return [
-            Task(
+            kernel_task(
+                cost,
                 name=op.name,
                 operator=index,
                 engine=engine,
-                deps=(),
-                launch_ps=ns_to_ps(self._launch_ns + cost.start_ns),
-                compute_ps=ns_to_ps(cost.compute_ns),
-                ideal_ps=ns_to_ps(cost.ideal_ns),
-                overlap=cost.overlap,
-                drain_ps=ns_to_ps(cost.drain_ns),
+                launch_ns=self._launch_ns,
                 loads=_loads(self._chip, op, cost, context),
                 stores=_stores(self._chip, op, cost, context),
                 counts=_counts(self._chip, op, cost),
-                detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
             )
         ]
 

@@ -11,12 +11,12 @@ from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.devices.gpu.grouped import MoeShape, moe_costs
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.gpu_task import kernel_task
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import DTYPE_BITS, Moe, Tensor
 from bankwidth.operators.tensor import activation
 from bankwidth.operators.vector import FUNCTIONS
 from bankwidth.spec import MoeKernelsSpec
-from bankwidth.units import ns_to_ps
 
 Counts = Callable[[Chip, Moe, KernelCost], Mapping[str, float]]
 _WEIGHTS: Final = {"up": 0, "down": 1}  # of a Moe, by the kernel that reads them
@@ -42,19 +42,15 @@ class MoeLowering:
             )
         costs = moe_costs(self.chip, self.kernels, moe_shape(op))
         return [
-            Task(
+            kernel_task(
+                cost,
                 name=f"{op.name} {cost.label.split()[0]}",
                 operator=index,
                 engine=engine,
-                deps=(),
-                launch_ps=ns_to_ps(self.launch_ns + cost.start_ns),
-                compute_ps=ns_to_ps(cost.compute_ns),
-                ideal_ps=ns_to_ps(cost.ideal_ns),
-                overlap=cost.overlap,
-                loads=tuple(_loads(op, cost, read, context)),
-                stores=tuple(_stores(self.chip, op, cost, written, context)),
+                launch_ns=self.launch_ns,
+                loads=_loads(op, cost, read, context),
+                stores=_stores(self.chip, op, cost, written, context),
                 counts=self.counts(self.chip, op, cost),
-                detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
             )
             for cost, (read, written) in zip(costs, _activations(op), strict=True)
         ]

@@ -16,6 +16,7 @@ from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.devices.gpu.vector import missing_share, posted_bytes, vector_cost
 from bankwidth.devices.gpu.vector_kernels import VectorKernel, compiled_name, kernel_of, look_up
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.gpu_task import kernel_task
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import (
     Elementwise,
@@ -28,7 +29,6 @@ from bankwidth.operators import (
     Tensor,
 )
 from bankwidth.operators.tensor import activation
-from bankwidth.units import ns_to_ps
 
 Counts = Callable[[Chip, Operator, KernelCost], Mapping[str, float]]
 # Functions of whole rows, by what runs where rows are not known: blocks that share out elements.
@@ -88,19 +88,15 @@ class VectorLowering:
         self, step: VectorStep, op: Operator, index: int, engine: str, context: LoweringContext
     ) -> Task:
         cost = cost_of(self.chip, step)
-        return Task(
+        return kernel_task(
+            cost,
             name=step.name,
             operator=index,
             engine=engine,
-            deps=(),
-            launch_ps=ns_to_ps(self.launch_ns),
-            compute_ps=ns_to_ps(cost.compute_ns),
-            ideal_ps=ns_to_ps(cost.ideal_ns),
-            overlap=cost.overlap,
-            loads=tuple(_loads(self.chip, step, op.layer, context)),
-            stores=tuple(_stores(self.chip, step, op.layer, context)),
+            launch_ns=self.launch_ns,
+            loads=_loads(self.chip, step, op.layer, context),
+            stores=_stores(self.chip, step, op.layer, context),
             counts=self.counts(self.chip, op, cost),
-            detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",
         )
 
 
