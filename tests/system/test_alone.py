@@ -65,10 +65,16 @@ def h200() -> MachineSpec:
     return load_machine("h200")
 
 
+@pytest.fixture(scope="module", params=["h200", "a100"])
+def machine(request: pytest.FixtureRequest) -> MachineSpec:
+    """Stores beside the multiplies on the one, after them on the other."""
+    return load_machine(request.param)
+
+
 @pytest.mark.parametrize("op", OPERATORS, ids=lambda op: f"{op.kind}-{op.flops}")
-def test_the_time_is_that_of_the_event_loop(h200: MachineSpec, op: Operator) -> None:
-    alone = IdleMachine(h200).run(op)
-    looped = simulate_operator(h200, op)
+def test_the_time_is_that_of_the_event_loop(machine: MachineSpec, op: Operator) -> None:
+    alone = IdleMachine(machine).run(op)
+    looped = simulate_operator(machine, op)
     assert alone is not None
     assert alone.latency_ps == looped.latency_ps
     assert alone.lower_bound_ps == pytest.approx(looped.lower_bound_ns * 1e3, abs=1)
