@@ -8,7 +8,7 @@ from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.lower_gpu import GpuLowering
 from bankwidth.mapping.plan import Placement, Task
-from bankwidth.operators import Attention, Matmul, Operator
+from bankwidth.operators import Attention, Collective, Matmul, Operator
 from bankwidth.spec import GpuSpec, load_device, load_machine
 
 
@@ -75,6 +75,13 @@ def test_a_replayed_call_finds_small_caches_warm_and_appends_as_well() -> None:
     kv_bytes, query_bytes = 2 * 64 * 8192 * 8 * 128 * 2, 64 * 32 * 128 * 2
     assert loaded([cold]) == pytest.approx(kv_bytes + query_bytes, abs=4)
     assert task.launch_ps > lowered(attention(4, 1024), gpu())[0].launch_ps
+
+
+def test_what_leaves_over_the_links_is_counted() -> None:
+    op = Collective(name="sum", function="all_reduce", size_bytes=2**26, ways=4)
+    (task,) = lowered(op, gpu())
+    assert 8 * 2**26 <= task.counts["link"] <= 8 * 2 * 2**26  # once, or a ring's 2 x 3/4
+    assert "link" not in lowered(product(16), gpu())[0].counts
 
 
 def test_the_library_decides_the_kernels_of_attention() -> None:
