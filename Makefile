@@ -30,6 +30,7 @@ nightly: $(VENV)/test.stamp  ## property runs of a thousand examples and more
 bench: $(VENV)/test.stamp  ## speeds
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/dram.py
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf $(VENV) runs
