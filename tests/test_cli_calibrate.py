@@ -11,7 +11,7 @@ from tests import unmarked
 from bankwidth.operators import read_table
 from bankwidth.spec import load_machine
 from bankwidth.spec.values import value_at, with_values
-from bankwidth.validate.predict import predict_ns
+from bankwidth.validate.predict import Predictor
 
 LAUNCH = ("engines", "gpu", "launch")
 HEAD = "operator,rows,width,dtype,latency_s\n"
@@ -41,8 +41,9 @@ def table(machine: Path) -> Path:
     path = Path("m.csv")
     path.write_text(HEAD + "".join(f"{row},1\n" for row in cells))
     true = with_values(load_machine(machine), {LAUNCH: 3000.0})
-    times_ns = predict_ns(true, [row.operator for row in read_table(path)]).tolist()
-    rows = (f"{row},{ns * 1e-9:.17g}\n" for row, ns in zip(cells, times_ns, strict=True))
+    truth = Predictor(true)
+    times_s = [truth.time(row.operator).latency_s for row in read_table(path)]
+    rows = (f"{row},{time_s:.17g}\n" for row, time_s in zip(cells, times_s, strict=True))
     path.write_text(HEAD + "".join(rows))
     return path
 

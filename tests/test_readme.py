@@ -14,7 +14,7 @@ import pytest
 from bankwidth.__main__ import main
 from bankwidth.operators import Matmul
 from bankwidth.spec import load_machine
-from bankwidth.validate.predict import predict_ns
+from bankwidth.validate.predict import Predictor
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,10 +53,10 @@ def measured() -> str:
     operators = [
         Matmul(name="gemm", m=m, n=n, k=k, dtype="bf16", weight_dtype="bf16") for m, n, k in shapes
     ]
-    times_ns = predict_ns(load_machine("h200"), operators).tolist()
+    ours = Predictor(load_machine("h200"))
     rows = [
-        f"NVIDIA H200,gemm,{m},{n},{k},bf16,{1e-9 * time_ns!r}\n"
-        for (m, n, k), time_ns in zip(shapes, times_ns, strict=True)
+        f"NVIDIA H200,gemm,{op.m},{op.n},{op.k},bf16,{ours.time(op).latency_s!r}\n"
+        for op in operators
     ]
     return "device,operator,m,n,k,dtype,latency_s\n" + "".join(rows)
 

@@ -153,7 +153,10 @@ def compare(
     worst: Annotated[int, typer.Option(help="How many of the worst rows to show.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate each measured row and give the error per operator family, and the worst rows."""
+    """Simulate each measured row and give the error per operator family, and the worst rows.
+
+    A row is run with the kernel library that it was measured with, where the machine knows it.
+    """
     from bankwidth.report import print_comparison
     from bankwidth.spec import load_machine
     from bankwidth.validate import compare as compare_table

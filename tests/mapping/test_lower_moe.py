@@ -32,8 +32,7 @@ def lowering() -> MoeLowering:
     spec = load_device("gpu/h200-sxm")
     assert isinstance(spec, GpuSpec)
     return MoeLowering(
-        chip=chip_of(spec),
-        kernels=MoeKernelsSpec.model_validate(KERNELS),
+        chip=replace(chip_of(spec), moe=MoeKernelsSpec.model_validate(KERNELS)),
         launch_ns=1260.0,
         counts=lambda chip, op, cost: {"l2": 8.0 * cost.l2_bytes},
     )
@@ -97,8 +96,6 @@ def test_the_shape_is_that_of_one_gpu() -> None:
 def test_a_device_without_such_kernels_is_refused(
     lowering: MoeLowering, context: LoweringContext
 ) -> None:
-    bare = MoeLowering(
-        chip=lowering.chip, kernels=None, launch_ns=0.0, counts=lambda chip, op, cost: {}
-    )
+    bare = replace(lowering, chip=replace(lowering.chip, moe=None))
     with pytest.raises(MappingError, match="engine 'gpu' cannot run moe 'experts': its device has"):
         bare.tasks(OPERATOR, 0, "gpu", context)

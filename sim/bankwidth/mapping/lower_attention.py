@@ -21,7 +21,7 @@ from bankwidth.devices.gpu.attention import (
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.mapping.context import LoweringContext
-from bankwidth.mapping.gpu_task import kernel_task
+from bankwidth.mapping.gpu_task import activations_in_l2, kernel_task, shares
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import DTYPE_BITS, Attention, Tensor
 
@@ -47,7 +47,7 @@ class AttentionLowering:
         call = call_of(self.chip.attention, shape, self.chip.sms, decode=is_decode)
         return [
             self._task(op, index, engine, cost, context)
-            for cost in self._costs(shape, call, q_in_l2=_queries_in_l2(self.chip, op))
+            for cost in self._costs(shape, call, q_in_l2=activations_in_l2(self.chip, op))
         ]
 
     def _costs(self, s: AttentionShape, call: Call, *, q_in_l2: bool) -> Iterable[KernelCost]:
@@ -65,7 +65,7 @@ class AttentionLowering:
 
     def _read(self, op: Attention) -> Iterable[Tensor]:
         """Keys and values, and queries that the L2 no longer holds."""
-        if self.chip.timing.replays_attention or not _queries_in_l2(self.chip, op):
+        if self.chip.timing.replays_attention or not activations_in_l2(self.chip, op):
             return op.inputs
         return (t for t in op.inputs if t.role == "kv")
 
@@ -86,14 +86,14 @@ class AttentionLowering:
     def _loads(
         self, op: Attention, size_bytes: int, context: LoweringContext
     ) -> Iterator[Transfer]:
-        for tensor, part in _shares(self._read(op), size_bytes):
+        for tensor, part in shares(self._read(op), size_bytes):
             yield context.transfer(tensor, op.layer, is_write=False, size_bytes=part)
 
     def _stores(
         self, op: Attention, size_bytes: int, context: LoweringContext
     ) -> Iterator[Transfer]:
         posted = not self.chip.timing.replays_attention and self.chip.stays_in_l2(size_bytes)
-        for tensor, part in _shares(op.outputs, size_bytes):
+        for tensor, part in shares(op.outputs, size_bytes):
             yield context.transfer(tensor, op.layer, is_write=True, size_bytes=part, posted=posted)
 
 
@@ -112,11 +112,6 @@ def attention_shape(op: Attention) -> AttentionShape:
         element_bytes=DTYPE_BITS[op.dtype] / 8,
         kv_bytes=DTYPE_BITS[op.kv_dtype] / 8,
     )
-
-
-def _queries_in_l2(chip: Chip, op: Attention) -> bool:
-    tensors = (*op.inputs, *op.outputs)
-    return chip.stays_in_l2(sum(t.size_bytes for t in tensors if t.role == "activation"))
 
 
 def _kernel(
@@ -156,12 +151,3 @@ def _append(chip: Chip, call: Call, s: AttentionShape) -> KernelCost:
         write_bytes=int(cold * cost.write_bytes),
         l2_bytes=int(moved),
     )
-
-
-def _shares(tensors: Iterable[Tensor], size_bytes: int) -> Iterator[tuple[Tensor, int]]:
-    """`size_bytes` shared out over the tensors by their size."""
-    chosen = list(tensors)
-    total = sum(t.size_bytes for t in chosen)
-    for tensor in chosen:
-        if size_bytes > 0:
-            yield tensor, max(1, size_bytes * tensor.size_bytes // total)

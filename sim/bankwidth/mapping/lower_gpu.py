@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bankwidth.devices.gpu.chip import Chip, chip_of
@@ -12,10 +12,15 @@ from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
-from bankwidth.mapping.gpu_task import kernel_task
+from bankwidth.mapping.gpu_task import (
+    activation_bytes,
+    activations_in_l2,
+    kernel_task,
+    shares,
+)
 from bankwidth.mapping.lower_attention import AttentionLowering
 from bankwidth.mapping.lower_moe import MoeLowering
-from bankwidth.mapping.lower_vector import VectorLowering
+from bankwidth.mapping.lower_vector import VECTOR_OPERATORS, VectorLowering
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import (
     DTYPE_BITS,
@@ -24,36 +29,42 @@ from bankwidth.operators import (
     Matmul,
     Moe,
     Operator,
-    Tensor,
 )
 from bankwidth.spec import GpuSpec
+
+MakeTasks = Callable[[Any, int, str, LoweringContext], list[Task]]
 
 
 class GpuLowering:
     """Kernels of one GPU."""
 
     def __init__(self, spec: GpuSpec, timing: Timing = IN_A_MODEL) -> None:
-        self._chip = chip_of(spec, timing)
-        self._launch_ns = spec.launch_ns
-        self._attention = AttentionLowering(
-            chip=self._chip, launch_ns=spec.launch_ns, counts=_counts
-        )
-        self._moe = MoeLowering(
-            chip=self._chip, kernels=spec.moe, launch_ns=spec.launch_ns, counts=_counts
-        )
-        self._vector = VectorLowering(chip=self._chip, launch_ns=spec.launch_ns, counts=_counts)
+        chip, launch_ns = chip_of(spec, timing), spec.launch_ns
+        self._chip, self._launch_ns = chip, launch_ns
+        attention = AttentionLowering(chip=chip, launch_ns=launch_ns, counts=_counts)
+        moe = MoeLowering(chip=chip, launch_ns=launch_ns, counts=_counts)
+        vector = VectorLowering(chip=chip, launch_ns=launch_ns, counts=_counts)
+        self._tasks: dict[type[Operator], MakeTasks] = {
+            Attention: attention.tasks,
+            Moe: moe.tasks,
+            **dict.fromkeys(VECTOR_OPERATORS, vector.tasks),
+            **dict.fromkeys(_COSTS, self._kernel),
+        }
 
     def lower(self, op: Operator, index: int, engine: str, context: LoweringContext) -> list[Task]:
-        """One kernel per operator, more for a mixture of experts.
+        """One kernel per operator, or several one after the other.
 
         Raises MappingError for a dtype that the chip lacks, and for kernels or links it has not.
         """
-        if isinstance(op, Moe):
-            return self._moe.tasks(op, index, engine, context)
-        if isinstance(op, Attention):
-            return self._attention.tasks(op, index, engine, context)
-        if self._vector.supports(op):
-            return self._vector.tasks(op, index, engine, context)
+        return self._tasks[type(op)](op, index, engine, context)
+
+    def supports(self, op: Operator) -> bool:
+        """Whether an operator has a kernel here."""
+        return type(op) in self._tasks
+
+    def _kernel(
+        self, op: Operator, index: int, engine: str, context: LoweringContext
+    ) -> list[Task]:
         cost = _COSTS[type(op)](self._chip, op)
         return [
             kernel_task(
@@ -67,11 +78,6 @@ class GpuLowering:
                 counts=_counts(self._chip, op, cost),
             )
         ]
-
-    def supports(self, op: Operator) -> bool:
-        """Whether an operator has a kernel here."""
-        known = isinstance(op, Attention | Moe) or type(op) in _COSTS
-        return known or self._vector.supports(op)
 
 
 def _counts(chip: Chip, op: Operator, cost: KernelCost) -> dict[str, float]:
@@ -92,61 +98,31 @@ def _counts(chip: Chip, op: Operator, cost: KernelCost) -> dict[str, float]:
 
 def _loads(
     chip: Chip, op: Operator, cost: KernelCost, context: LoweringContext
-) -> tuple[Transfer, ...]:
-    """`cost.read_bytes` shared out over the inputs that do not sit in the L2, by their size."""
-    if not cost.read_bytes:
-        return ()
-    warm = _activations_in_l2(chip, op)
-    cold = [t for t in op.inputs if not (warm and t.role == "activation")]
-    sizes = [t.size_bytes for t in cold]
-    total = sum(sizes)
-    if not total:
-        return ()
-    return tuple(
-        context.transfer(
-            t, op.layer, is_write=False, size_bytes=max(1, cost.read_bytes * size // total)
-        )
-        for t, size in zip(cold, sizes, strict=True)
-    )
+) -> Iterator[Transfer]:
+    """`cost.read_bytes` of the inputs that do not sit in the L2."""
+    warm = activations_in_l2(chip, op)
+    cold = (t for t in op.inputs if not (warm and t.role == "activation"))
+    for tensor, part in shares(cold, cost.read_bytes):
+        yield context.transfer(tensor, op.layer, is_write=False, size_bytes=part)
 
 
 def _stores(
     chip: Chip, op: Operator, cost: KernelCost, context: LoweringContext
-) -> tuple[Transfer, ...]:
-    total = sum(t.size_bytes for t in op.outputs)
-    if not total or not cost.write_bytes:
-        return ()
-    return tuple(
-        context.transfer(
-            t,
-            op.layer,
-            is_write=True,
-            size_bytes=max(1, cost.write_bytes * t.size_bytes // total),
-            posted=chip.stays_in_l2(cost.write_bytes),
-        )
-        for t in op.outputs
-    )
+) -> Iterator[Transfer]:
+    posted = chip.stays_in_l2(cost.write_bytes)
+    for tensor, part in shares(op.outputs, cost.write_bytes):
+        yield context.transfer(tensor, op.layer, is_write=True, size_bytes=part, posted=posted)
 
 
 def _element_bytes(dtype: str) -> float:
     return DTYPE_BITS[dtype] / 8
 
 
-def _activations_in_l2(chip: Chip, op: Operator) -> bool:
-    """They were just written by other kernels; the L2 holds them if it has room for all."""
-    return chip.stays_in_l2(_activation_bytes((*op.inputs, *op.outputs)))
-
-
 def _weights_in_l2(chip: Chip, op: Operator) -> bool:
     """All copies of the weights that a benchmark goes through; never in a model."""
     copies = chip.timing.weight_copies
     weights = sum(t.size_bytes for t in op.inputs if t.role == "weight")
-    others = _activation_bytes((*op.inputs, *op.outputs))
-    return copies > 0 and chip.stays_in_l2(copies * weights + others)
-
-
-def _activation_bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(t.size_bytes for t in tensors if t.role == "activation")
+    return copies > 0 and chip.stays_in_l2(copies * weights + activation_bytes(op))
 
 
 def _matmul(chip: Chip, op: Matmul) -> KernelCost:
@@ -161,7 +137,7 @@ def _matmul(chip: Chip, op: Matmul) -> KernelCost:
         y_bytes=_element_bytes(op.out_dtype or op.dtype),
     )
     return matmul_cost(
-        chip, shape, x_in_l2=_activations_in_l2(chip, op), w_in_l2=_weights_in_l2(chip, op)
+        chip, shape, x_in_l2=activations_in_l2(chip, op), w_in_l2=_weights_in_l2(chip, op)
     )
 
 

@@ -16,7 +16,6 @@ from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import DTYPE_BITS, Moe, Tensor
 from bankwidth.operators.tensor import activation
 from bankwidth.operators.vector import FUNCTIONS
-from bankwidth.spec import MoeKernelsSpec
 
 Counts = Callable[[Chip, Moe, KernelCost], Mapping[str, float]]
 _WEIGHTS: Final = {"up": 0, "down": 1}  # of a Moe, by the kernel that reads them
@@ -24,10 +23,9 @@ _WEIGHTS: Final = {"up": 0, "down": 1}  # of a Moe, by the kernel that reads the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoeLowering:
-    """What the tasks need of the engine; `kernels` is None where none are described."""
+    """What the tasks need of the engine."""
 
     chip: Chip
-    kernels: MoeKernelsSpec | None
     launch_ns: float
     counts: Counts
 
@@ -36,11 +34,12 @@ class MoeLowering:
 
         Raises MappingError without described kernels, and for a dtype that the chip lacks.
         """
-        if self.kernels is None:
+        kernels = self.chip.moe
+        if kernels is None:
             raise MappingError(
                 f"engine {engine!r} cannot run moe {op.name!r}: its device has no field 'moe'"
             )
-        costs = moe_costs(self.chip, self.kernels, moe_shape(op))
+        costs = moe_costs(self.chip, kernels, moe_shape(op))
         return [
             kernel_task(
                 cost,

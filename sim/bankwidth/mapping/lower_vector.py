@@ -75,10 +75,6 @@ class VectorLowering:
     launch_ns: float
     counts: Counts
 
-    def supports(self, op: Operator) -> bool:
-        """Whether the operator is one of these."""
-        return type(op) in _STEPS
-
     def tasks(self, op: Operator, index: int, engine: str, context: LoweringContext) -> list[Task]:
         """One kernel; several one after the other for a sum of more than two inputs."""
         tasks = [self._task(step, op, index, engine, context) for step in steps_of(self.chip, op)]
@@ -238,3 +234,4 @@ _STEPS: Final[dict[type[Operator], Callable[[Chip, Any], list[VectorStep]]]] = {
     Embedding: _embedding,
     KvAppend: _kv_append,
 }
+VECTOR_OPERATORS: Final = tuple(_STEPS)

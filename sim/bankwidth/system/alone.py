@@ -18,6 +18,7 @@ from bankwidth.mapping.plan import Placement, Task, Transfer
 from bankwidth.operators import Operator
 from bankwidth.spec import DramSpec, LinkSpec, MachineSpec, PimSpec
 from bankwidth.system.engine import (
+    bound_of,
     moved_before_end,
     moved_with_compute,
     stores_waited_for,
@@ -72,10 +73,15 @@ class IdleMachine:
             return None
         times_ps = [self._task_ps(task) for task in tasks]
         longest = max(range(len(tasks)), key=lambda i: times_ps[i])
+        bytes_ps = [self._bytes_ps(task) for task in tasks]
+        at_peak_ps = [
+            max(task.ideal_ps, *moved.values(), 0)
+            for task, moved in zip(tasks, bytes_ps, strict=True)
+        ]
         return Alone(
             latency_ps=sum(times_ps),
-            lower_bound_ps=sum(self._at_peak_ps(task) for task in tasks),
-            bound=self._bound(tasks[longest]),
+            lower_bound_ps=sum(at_peak_ps),
+            bound=bound_of(tasks[longest], bytes_ps[longest]),
         )
 
     def _serves(self, task: Task) -> bool:
@@ -91,9 +97,10 @@ class IdleMachine:
             return 0
         return max(task.drain_ps, self._moved_ps(task.engine, stores_waited_for(task)))
 
-    def _at_peak_ps(self, task: Task) -> int:
+    def _bytes_ps(self, task: Task) -> dict[str, int]:
+        """What it waits for, at each memory's peak."""
         names = {t.memory for t in moved_before_end(task)}
-        return max(task.ideal_ps, *(self._memories[name].at_peak_ps(task) for name in names), 0)
+        return {name: self._memories[name].at_peak_ps(task) for name in names}
 
     def _moved_ps(self, engine: str, moved: Sequence[Transfer]) -> int:
         """Until the last byte is there: behind one another in each memory, then over its link."""
@@ -114,18 +121,6 @@ class IdleMachine:
             by_name = {link.name: link for link in self._machine.links}
             self._links[key] = by_name[names[-1]] if names else None
         return self._links[key]
-
-    def _bound(self, task: Task) -> str:
-        bytes_ps = {
-            name: self._memories[name].at_peak_ps(task)
-            for name in {t.memory for t in moved_before_end(task)}
-        }
-        slowest = max(bytes_ps, key=lambda name: bytes_ps[name], default="")
-        longest = max(bytes_ps.get(slowest, 0), task.compute_ps)
-        if task.launch_ps > longest:
-            return f"{task.engine} launch"
-        is_memory = bool(slowest) and bytes_ps[slowest] >= task.compute_ps
-        return f"{slowest} bandwidth" if is_memory else f"{task.engine} compute"
 
 
 def _sent_ps(link: LinkSpec, moved: Sequence[Transfer]) -> int:

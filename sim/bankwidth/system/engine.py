@@ -42,6 +42,17 @@ def moved_before_end(task: Task) -> tuple[Transfer, ...]:
     return (*task.loads, *stores_waited_for(task))
 
 
+def bound_of(task: Task, bytes_ps: Mapping[str, int]) -> str:
+    """What a task's time is owed to in the first place; its bytes at each memory's peak."""
+    slowest = max(bytes_ps, key=lambda name: bytes_ps[name], default="")
+    longest = max(bytes_ps.get(slowest, 0), task.compute_ps)
+    if task.launch_ps > longest:
+        return f"{task.engine} launch"
+    if bytes_ps.get(slowest, 0) >= task.compute_ps:
+        return f"{slowest} bandwidth" if slowest else f"{task.engine} launch"
+    return f"{task.engine} compute"
+
+
 class Engine:
     """Runs tasks in the order they become ready; memories are reached over links."""
 
@@ -127,7 +138,7 @@ class Engine:
         at_peak_ps = max(bytes_ps.values(), default=0)
         record.memory_ps = bytes_ps
         record.bound_ps = max(task.ideal_ps, at_peak_ps)
-        record.bound = self._bound(task, bytes_ps)
+        record.bound = bound_of(task, bytes_ps)
         memory_ps = max((s.end_ps for s in served), default=start_ps) - start_ps
         record.parts += split_body(
             body_ps=self._now() - start_ps,
@@ -146,16 +157,6 @@ class Engine:
             name: ns_to_ps(size / self._memories[name].peak_bytes_per_ns)
             for name, size in sizes.items()
         }
-
-    def _bound(self, task: Task, bytes_ps: Mapping[str, int]) -> str:
-        """What the task's time is owed to in the first place."""
-        slowest = max(bytes_ps, key=lambda name: bytes_ps[name], default="")
-        longest = max(bytes_ps.get(slowest, 0), task.compute_ps)
-        if task.launch_ps > longest:
-            return f"{self.name} launch"
-        if bytes_ps.get(slowest, 0) >= task.compute_ps:
-            return f"{slowest} bandwidth" if slowest else f"{self.name} launch"
-        return f"{self.name} compute"
 
     def _move(self, transfer: Transfer) -> simpy.Event:
         return self.env.process(self._transfer(transfer))

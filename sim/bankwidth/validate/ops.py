@@ -54,33 +54,12 @@ class OperatorFigures(NamedTuple):
     energy_pj: float
 
 
-def operator_figures(machine: MachineSpec, op: Operator) -> OperatorFigures:
-    """Runs one operator. Raises MappingError where the machine cannot."""
-    result = simulate_operator(machine, op)
-    return OperatorFigures(
-        latency_s=result.latency_ns * 1e-9,
-        lower_bound_s=result.lower_bound_ns * 1e-9,
-        bound=str(result.operators["bound"][0]),
-        energy_pj=result.energy_pj,
-    )
-
-
 def run_ops(machine: MachineSpec, path: Path | str, *, progress: Progress | None = None) -> Table:
     """Latency, bound and energy of each row; rows of equal shape are simulated once.
 
     Raises TraceError with `file:line` for a row that the machine cannot run.
     """
-    return run_rows(machine, read_table(path), path, progress=progress)
-
-
-def run_rows(
-    machine: MachineSpec,
-    rows: Sequence[TableRow],
-    path: Path | str,
-    *,
-    progress: Progress | None = None,
-) -> Table:
-    """The same for rows that are read already; `path` is where they came from."""
+    rows = read_table(path)
     prepare()
     known: dict[Operator, OperatorFigures] = {}
     figures = []
@@ -95,9 +74,15 @@ def run_rows(
 
 def _figures(machine: MachineSpec, op: Operator, where: str) -> OperatorFigures:
     try:
-        return operator_figures(machine, op)
+        result = simulate_operator(machine, op)
     except MappingError as error:
         raise TraceError(f"{where}: {error}") from error
+    return OperatorFigures(
+        latency_s=result.latency_ns * 1e-9,
+        lower_bound_s=result.lower_bound_ns * 1e-9,
+        bound=str(result.operators["bound"][0]),
+        energy_pj=result.energy_pj,
+    )
 
 
 def _table(rows: Sequence[TableRow], figures: Sequence[OperatorFigures]) -> Table:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.kernel_cache import prepare
@@ -49,9 +45,3 @@ class Predictor:
             result.lower_bound_ns * 1e-9,
             str(result.operators["bound"][0]),
         )
-
-
-def predict_ns(machine: MachineSpec, operators: Sequence[Operator]) -> NDArray[np.float64]:
-    """Latency of each operator on an idle machine. Raises MappingError for one it cannot run."""
-    predictor = Predictor(machine)
-    return np.array([predictor.time(op).latency_s for op in operators]) * 1e9

@@ -19,7 +19,9 @@ from bankwidth.spec import (
     VectorKernelsSpec,
 )
 
-SUSTAINED_NS = 2e6  # kernels of about this length are slowed halfway to the sustained clock
+# Kernels of about this length are slowed halfway to the sustained clock. Assumed: some milliseconds
+# are told from each other by no measured table.
+SUSTAINED_NS = 2e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
