@@ -7,6 +7,7 @@ new file. Names matter only to the mapping that writes programs of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -34,14 +35,12 @@ from bankwidth.units import UNITS, ns_to_ck, parse_quantity
 
 EVERY: Final = "*"  # in a gap row: all commands of the set
 BF16_BYTES: Final = 2
+MAX_QUEUE: Final = 128
+BANK: Final = "bank"  # the innermost level
 # What the engine must be able to do by itself: (role, banks) that exactly one command must have.
-NEEDED: Final = (
-    ("activate", "one"),
-    ("activate", "all"),
-    ("precharge", "one"),
-    ("precharge", "all"),
-    ("refresh", "all"),
-)
+NEEDED: Final = (("precharge", "all"), ("refresh", "all"))
+CHANNEL: Final = "channel"
+ANY: Final = "any"
 
 Role = Literal["activate", "precharge", "refresh", "mode", "column", "register"]
 
@@ -84,9 +83,21 @@ class PimCommandSpec(Spec):
     """One command of the set."""
 
     role: Role = Field(description="column commands need an open row, register commands none")
-    banks: Literal["none", "one", "all"] = Field(description="banks that it touches")
-    access: Literal["any", "array", "register"] = Field(
-        default="array", description="mode the channel must be in"
+    banks: Literal["none", "one", "all"] | Annotated[list[str], Field(min_length=1)] = Field(
+        description="banks that it touches; a list: the levels that its address picks, it goes to "
+        "every instance of the others"
+    )
+    access: str = Field(
+        default="array", description="mode the channel must be in: one of `accesses`, or any"
+    )
+    enters: str | None = Field(
+        default=None, description="mode the channel is in afterwards: one of `accesses`"
+    )
+    activate: str | None = Field(
+        default=None, description="opens its rows; otherwise the activate of the same banks"
+    )
+    precharge: str | None = Field(
+        default=None, description="closes its rows; otherwise the precharge of the same banks"
     )
     moves: Literal["none", "in", "out"] = Field(
         default="none", description="a burst over the external interface"
@@ -99,13 +110,45 @@ class PimCommandSpec(Spec):
 class PimGapSpec(Spec):
     """`after` may issue no earlier than `gap` after `before`; rows of the same pair: the largest.
 
-    A row of scope bank holds when the two commands touch a bank in common.
+    A row of the scope of a level holds when the two commands touch an instance of it in common.
     """
 
     before: list[str] = Field(min_length=1)
     after: list[str] = Field(min_length=1)
-    scope: Literal["channel", "bank"] = "channel"
+    scope: str = Field(default="channel", description="channel, or one of the levels")
     gap: GapDuration
+
+
+class PimWindowSpec(Spec):
+    """Of the commands listed, at most `count` issue within `window` (tFAW and its like)."""
+
+    commands: list[str] = Field(min_length=1)
+    scope: str = Field(default="channel", description="channel, or one of the levels")
+    count: Count
+    window: GapDuration
+
+
+class PimControllerSpec(Spec):
+    """Who issues the commands of a program: how far ahead it looks, what it may reorder."""
+
+    order: Literal["in_order", "first_ready"] = Field(
+        default="in_order",
+        description="first_ready: the oldest command of the queue that may issue, up to a barrier",
+    )
+    queue: Annotated[int, Field(ge=1, le=MAX_QUEUE)] = Field(
+        default=1, description="commands that it sees at once, barriers included"
+    )
+    rows_ahead: bool = Field(
+        default=False, description="opens rows for later commands of the queue meanwhile"
+    )
+    row_and_column: bool = Field(
+        default=False, description="a row and a column command in one tick: two command buses"
+    )
+    barrier: Literal["complete", "order"] = Field(
+        default="complete",
+        description="complete: all data are where they go before the next command issues; order: "
+        "columns do not pass it",
+    )
 
 
 class PimBackgroundSpec(Spec):
@@ -124,6 +167,16 @@ class PimSpec(DeviceSpec):
     )
     clock_ghz: Ghz = Field(description="of the commands: one command per tick")
     banks: Count
+    levels: dict[str, Count] = Field(
+        default_factory=dict,
+        description="what the banks are numbered by, outermost first: powers of two whose product "
+        "is `banks`; the innermost is bank",
+    )
+    accesses: list[str] = Field(
+        default=["array", "register"],
+        min_length=1,
+        description="modes of the channel; it starts in the first",
+    )
     rows: Count = Field(description="rows per bank")
     row_bytes: Bytes
     burst_bytes: Bytes = Field(description="one column: what a command reads or writes per bank")
@@ -133,40 +186,130 @@ class PimSpec(DeviceSpec):
     refresh_interval_ns: Ns
     commands: dict[str, PimCommandSpec] = Field(min_length=1)
     gaps: list[PimGapSpec] = Field(min_length=1)
+    windows: list[PimWindowSpec] = Field(default_factory=list)
+    controller: PimControllerSpec = Field(default_factory=PimControllerSpec)
     background: PimBackgroundSpec
+
+    @property
+    def bank_levels(self) -> dict[str, int]:
+        """Levels and their counts, outermost first; one level where none are named."""
+        return dict(self.levels) or {BANK: self.banks}
 
     @classmethod
     def relations(cls, data: object) -> Iterator[Relation]:
         """Commands that are named exist, the needed ones are there once, sizes fit each other."""
         commands = pick_mapping(data, "commands")
+        levels = list(pick_mapping(data, "levels")) or [BANK]
         yield from _wrong_roles(commands)
-        yield from _wrong_names(pick(data, "gaps"), list(commands))
+        yield from _wrong_levels(data, levels)
+        yield from _wrong_banks(commands, levels)
+        yield from _wrong_accesses(data, commands)
+        yield from _wrong_rows(pick(data, "gaps"), "gaps", ("before", "after"), commands, levels)
+        yield from _wrong_rows(pick(data, "windows"), "windows", ("commands",), commands, levels)
+        yield from _wrong_helpers(commands)
         yield from _wrong_sizes(data)
 
 
 def _wrong_roles(commands: Any) -> Iterator[Relation]:
-    kinds = [(pick(command, "role"), pick(command, "banks")) for command in commands.values()]
+    kinds = [(pick(command, "role"), _banks(command)) for command in commands.values()]
     for needed in NEEDED:
         if commands and kinds.count(needed) != 1:
             role, banks = needed
             found = kinds.count(needed)
             yield ("commands",), f"need one command of role {role}, banks {banks}, found {found}"
-    modes = sum(role == "mode" for role, _ in kinds)
-    registers = any(pick(c, "access") == "register" for c in commands.values())
-    if modes > 1 or (registers and not modes):
-        yield ("commands",), f"register access needs one command of role mode, found {modes}"
     for name, command in commands.items():
         if pick(command, "role") == "column" and pick(command, "banks") == "none":
             yield ("commands", name, "banks"), "a column command touches banks: one or all"
 
 
-def _wrong_names(gaps: Any, known: list[str]) -> Iterator[Relation]:
-    for index, gap in enumerate(gaps if isinstance(gaps, list) else ()):
-        for side in ("before", "after"):
-            names = pick(gap, side)
+def _banks(command: Any) -> Any:
+    """What a command touches, in a form that can be compared."""
+    banks = pick(command, "banks")
+    return tuple(banks) if isinstance(banks, list) else banks
+
+
+def _wrong_levels(data: object, levels: list[str]) -> Iterator[Relation]:
+    counts, banks = pick_mapping(data, "levels"), pick(data, "banks")
+    if not counts:
+        return
+    if levels[-1] != BANK:
+        yield ("levels",), f"the innermost level must be {BANK}, not {levels[-1]}"
+    numbers = [n for n in counts.values() if isinstance(n, int)]
+    odd = [n for n in numbers if n & (n - 1)]
+    if odd:
+        yield ("levels",), f"counts must be powers of two, not {odd[0]}"
+    if math.prod(numbers) != banks and isinstance(banks, int):
+        yield ("banks",), f"the levels make {math.prod(numbers)} banks, here {banks}"
+
+
+def _wrong_banks(commands: Any, levels: list[str]) -> Iterator[Relation]:
+    for name, command in commands.items():
+        banks = pick(command, "banks")
+        for place, level in enumerate(banks if isinstance(banks, list) else ()):
+            if level not in levels:
+                yield ("commands", name, "banks", place), unknown("level", level, levels)
+
+
+def _wrong_accesses(data: object, commands: Any) -> Iterator[Relation]:
+    listed = pick(data, "accesses")
+    known = listed if isinstance(listed, list) else ["array", "register"]
+    toggles, entered = [], set()
+    for name, command in commands.items():
+        access, enters = pick(command, "access"), pick(command, "enters")
+        if isinstance(access, str) and access not in [*known, ANY]:
+            yield ("commands", name, "access"), unknown("access", access, [*known, ANY])
+        if isinstance(enters, str) and enters not in known:
+            yield ("commands", name, "enters"), unknown("access", enters, known)
+        entered.add(enters)
+        if pick(command, "role") == "mode" and enters is None:
+            toggles.append(name)
+    needed = {pick(c, "access") for c in commands.values()} - {None, ANY, *known[:1]}
+    if len(toggles) > 1 or (toggles and len(known) > 2):
+        yield ("commands",), f"a command of role mode needs `enters`: {', '.join(toggles)}"
+    lost = sorted(str(access) for access in needed - entered) if not toggles else []
+    for access in lost:
+        yield ("commands",), f"{access} access needs a command that enters it, found 0 of role mode"
+
+
+def _wrong_rows(
+    rows: Any, field: str, sides: tuple[str, ...], commands: Any, levels: list[str]
+) -> Iterator[Relation]:
+    known = [*commands, *((EVERY,) if field == "gaps" else ())]
+    scopes = [CHANNEL, *levels]
+    for index, row in enumerate(rows if isinstance(rows, list) else ()):
+        for side in sides:
+            names = pick(row, side)
             for place, name in enumerate(names if isinstance(names, list) else ()):
-                if name != EVERY and name not in known:
-                    yield ("gaps", index, side, place), unknown("command", name, [*known, EVERY])
+                if name not in known:
+                    yield (field, index, side, place), unknown("command", name, known)
+        scope = pick(row, "scope")
+        if isinstance(scope, str) and scope not in scopes:
+            yield (field, index, "scope"), unknown("scope", scope, scopes)
+
+
+def _wrong_helpers(commands: Any) -> Iterator[Relation]:
+    """Every column command has an activate and a precharge: named, or of the same banks."""
+    for name, command in commands.items():
+        if pick(command, "role") != "column":
+            continue
+        for role in ("activate", "precharge"):
+            yield from _wrong_helper(name, command, role, commands)
+
+
+def _wrong_helper(name: str, command: Any, role: str, commands: Any) -> Iterator[Relation]:
+    able = [key for key, other in commands.items() if pick(other, "role") == role]
+    chosen = pick(command, role)
+    if isinstance(chosen, str):
+        if chosen not in able:
+            yield ("commands", name, role), unknown(role, chosen, able)
+        return
+    alike = [key for key in able if _banks(commands[key]) == _banks(command)]
+    if len(alike) != 1:
+        banks, found = _banks(command), len(alike)
+        yield (
+            ("commands",),
+            f"{name} needs one command of role {role}, banks {banks}, found {found}",
+        )
 
 
 def _wrong_sizes(data: object) -> Iterator[Relation]:

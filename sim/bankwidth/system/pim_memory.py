@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from bankwidth.devices.pim.channel import PARTS, PimChannel
 from bankwidth.devices.pim.config import config_of
@@ -20,8 +22,6 @@ from bankwidth.spec import DramSpec, PimSpec
 from bankwidth.system.link import Link
 from bankwidth.system.memory import Served
 
-PLAIN_READ, PLAIN_WRITE = "RD_SBK", "WR_SBK"
-PLAIN_BANK = 0
 MAC = "MAC_ABK"
 
 
@@ -73,8 +73,7 @@ class PimMemory:
     @property
     def banks_bytes_per_ns(self) -> float:
         """All banks multiplying, one column after the other."""
-        mac = self.config.index(MAC)
-        mac_ck = int(self.config.gaps[:, mac, mac].max())
+        mac_ck = self.config.cadence_ck(MAC)
         burst_bytes = self.channels * self.config.banks * self.config.burst_bytes
         return burst_bytes / (mac_ck * self.config.tick_ps / 1000.0)
 
@@ -91,17 +90,27 @@ class PimMemory:
             self.write_bytes += size_bytes
         else:
             self.read_bytes += size_bytes
-        stripe = self.channels * self.config.burst_bytes
-        row = address // (stripe * self.config.columns) % self.config.rows
-        macros = MacroList(self.config)
-        bursts = max(1, -(-size_bytes // stripe))
-        macros.add_stream(
-            PLAIN_WRITE if is_write else PLAIN_READ, row * self.config.columns, bursts, PLAIN_BANK
-        )
-        program = ChannelProgram(macros=macros.build(), channels=self.channels)
+        macros = self._plain_macros(address, size_bytes, is_write=is_write)
+        program = ChannelProgram(macros=macros, channels=self.channels, is_plain=True)
         served = self._run((program,), 0)
         result = Served(served.start_ps, served.end_ps, served.parts_ps["refresh"])
         return self.env.timeout(served.end_ps - int(self.env.now), result)
+
+    def _plain_macros(self, address: int, size_bytes: int, *, is_write: bool) -> NDArray[np.int64]:
+        """Bursts of one channel: a row of each bank in turn, so that the next one opens meanwhile."""
+        config = self.config
+        stripe = self.channels * config.burst_bytes
+        first = address // stripe
+        last = max(first + 1, -(-(address + size_bytes) // stripe))
+        macros = MacroList(config)
+        command = config.plain("in" if is_write else "out")
+        while first < last:
+            chunk, column = divmod(first, config.columns)
+            row, bank = divmod(chunk, config.banks)
+            count = min(config.columns - column, last - first)
+            macros.add(command, count, row % config.rows, bank)
+            first += count
+        return macros.build()
 
     def finish(self) -> None:
         """Let refresh go on to the end of the run."""

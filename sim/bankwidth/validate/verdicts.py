@@ -18,6 +18,8 @@ class Case:
     reference: Figure
     ours: Figure
     tolerance_pct: float = 0.0
+    source: str = ""  # of the reference figure
+    note: str = ""  # what was assumed, or the reason found where we differ
 
     @property
     def error_pct(self) -> float | None:
@@ -44,6 +46,7 @@ class Case:
             "error_pct": self.error_pct,
             "tolerance_pct": self.tolerance_pct,
             "ok": self.ok,
+            **{key: said for key in ("source", "note") if (said := getattr(self, key))},
         }
 
 

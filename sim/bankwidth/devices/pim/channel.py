@@ -8,13 +8,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bankwidth.devices.pim.config import NO_COMMAND, PimConfig
+from bankwidth.devices.pim.config import NO_COMMAND, ROLES, PimConfig
 from bankwidth.devices.pim.program import ChannelProgram
 from bankwidth.errors import SimulationError
+from bankwidth.spec.pim import MAX_QUEUE
 
 # What the ticks of a running program are owed to; they sum to `busy_ck`.
 PARTS: Final = ("compute", "load", "drain", "rows", "modes", "refresh")
 _LOG_ENTRIES: Final = 1024
+PLAIN_QUEUE: Final = 32  # commands that the controller sees at once of plain traffic
+_CONTROLLER_WORDS: Final = 5
+# Arrays that are a channel's own; a clone gets copies.
+_OWN: Final = (
+    "_params", "_state", "_ready", "_history", "_queue", "_rows", "_counts", "_parts", "_log",
+)  # fmt: skip
 
 
 class LogEntry(NamedTuple):
@@ -45,9 +52,13 @@ class PimChannel:
         self._params = _params(config, refresh=refresh, skip=skip)
         self._state = np.zeros(kernel.NUM_STATE, dtype=np.int64)
         self._state[kernel.S_LAST] = -1
-        self._state[kernel.S_ACCESS] = kernel.ARRAY_ACCESS
+        self._state[kernel.S_LAST_ROW] = -1
+        self._state[kernel.S_ACCESS] = kernel.FIRST_ACCESS
         self._state[kernel.S_DUE] = config.refresh_ck
         self._ready = np.zeros((config.banks + 1, num_commands), dtype=np.int64)
+        num_windows, longest = len(config.windows), int(config.windows[:, 1].max(initial=1))
+        self._history = np.full((num_windows, config.banks, longest), -kernel.NEVER, dtype=np.int64)
+        self._queue = np.zeros((MAX_QUEUE, 4), dtype=np.int64)
         self._rows = np.zeros((2, config.banks), dtype=np.int64)
         self._rows[kernel.OPEN_ROW] = kernel.CLOSED
         self._counts = np.zeros(num_commands, dtype=np.int64)
@@ -105,6 +116,11 @@ class PimChannel:
         return closed_before + max(0, self._now_ck - int(self._state[self._kernel.S_OPEN_SINCE]))
 
     @property
+    def skipped(self) -> int:
+        """Commands that were issued as repetitions of the one before, without being simulated."""
+        return int(self._state[self._kernel.S_SKIPPED])
+
+    @property
     def log(self) -> list[LogEntry]:
         """Commands in the order they were issued; empty unless asked for."""
         used = self._log[: self._state[self._kernel.S_LOGGED]]
@@ -129,8 +145,12 @@ class PimChannel:
             (kernel.S_ROW_BASE, first_row),
             (kernel.S_START, self._now_ck),
             (kernel.S_MARK, self._now_ck),
+            (kernel.S_FLOOR, self._now_ck),
+            (kernel.S_QUEUED, 0),
+            (kernel.S_FED, 0),
         ):
             self._state[index] = value
+        self._set_controller(program.is_plain)
         self._is_running = True
         is_empty = len(self._macros) == 0 or program.repeat == 0
         self._state[kernel.S_RUNNING] = not is_empty
@@ -161,7 +181,7 @@ class PimChannel:
     def clone(self) -> PimChannel:
         """A channel with the same past that goes its own way from here."""
         twin = copy.copy(self)
-        for name in ("_state", "_ready", "_rows", "_counts", "_parts", "_log"):
+        for name in _OWN:
             setattr(twin, name, getattr(self, name).copy())
         return twin
 
@@ -171,28 +191,62 @@ class PimChannel:
                 self._macros,
                 self._params,
                 self.config.commands,
+                self.config.scopes,
                 self.config.gaps,
+                self.config.windows,
+                self.config.in_window,
                 self._state,
                 self._ready,
+                self._history,
                 self._rows,
+                self._queue,
                 self._counts,
                 self._parts,
                 self._log,
                 until_ck,
             )
+            if status == self._kernel.WRONG_ACCESS:
+                raise SimulationError(self._wrong_access())
             if status != self._kernel.LOG_FULL:
                 return int(status)
             self._log = np.concatenate([self._log, np.zeros_like(self._log)])
 
+    def _set_controller(self, is_plain: bool) -> None:
+        """Plain traffic goes through a controller that looks ahead, whatever programs need."""
+        kernel, controller = self._kernel, self.config.controller
+        for index, value in (
+            (kernel.P_QUEUE, PLAIN_QUEUE if is_plain else controller.queue),
+            (kernel.P_FIRST_READY, is_plain or controller.order == "first_ready"),
+            (kernel.P_ROWS_AHEAD, is_plain or controller.rows_ahead),
+            (kernel.P_TWO_BUSES, controller.row_and_column),
+            (kernel.P_COMPLETE, controller.barrier == "complete"),
+        ):
+            self._params[index] = value
+
+    def _wrong_access(self) -> str:
+        """What to say of a program that is in the wrong mode."""
+        access = self.config.accesses[self._state[self._kernel.S_ACCESS]]
+        names = {name for i, name in enumerate(self.config.names) if self._cannot_issue(i)}
+        used = [self.config.names[c] for c in self._macros[:, 0] if c >= 0]
+        wrong = next((name for name in used if name in names), used[0])
+        return f"{wrong} cannot issue in {access} access, and no command enters the one it needs"
+
+    def _cannot_issue(self, command: int) -> bool:
+        needed = int(self.config.codes("access")[command])
+        is_other = needed not in (0, self._state[self._kernel.S_ACCESS])
+        return is_other and self._params[self._kernel.P_ENTER + needed] < 0
+
 
 def _params(config: PimConfig, *, refresh: bool, skip: bool) -> NDArray[np.int64]:
-    mode = config.with_role("mode", "none")
-    roles = (
-        config.with_role("activate", "one"),
-        config.with_role("activate", "all"),
-        config.with_role("precharge", "one"),
-        config.with_role("precharge", "all"),
-        config.with_role("refresh", "all"),
-        NO_COMMAND if mode == NO_COMMAND else mode,
-    )
-    return np.array([*roles, config.refresh_ck if refresh else 0, int(skip)], dtype=np.int64)
+    """Settings of the kernel; those of the controller are filled in when a program starts."""
+    fixed = (config.with_role("refresh", "all"), config.refresh_ck if refresh else 0, int(skip))
+    entering = [_entering(config, access) for access in range(len(config.accesses))]
+    return np.array([*fixed, *[0] * _CONTROLLER_WORDS, *entering], dtype=np.int64)
+
+
+def _entering(config: PimConfig, access: int) -> int:
+    """The command of role mode that leads to an access; without `enters` it toggles."""
+    is_mode = config.codes("role") == ROLES.index("mode")
+    enters = config.codes("enters")
+    able = np.flatnonzero(is_mode & ((enters == access) | (enters == 0)))
+    return int(able[0]) if access and len(able) else NO_COMMAND

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bankwidth.devices.pim.config import BANKS, MOVES, ROLES, PimConfig
+from bankwidth.devices.pim.config import BANKS, BARRIER, MOVES, ROLES, PimConfig
 from bankwidth.errors import SpecError
 
 NO_BANK: Final = -1
@@ -18,16 +18,21 @@ MAC: Final = "MAC_ABK"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChannelProgram:
-    """Macro commands that `channels` channels run alike, `repeat` times over."""
+    """Macro commands that `channels` channels run alike, `repeat` times over.
+
+    Plain traffic (`is_plain`) is reordered as far as rows and buses want it.
+    """
 
     macros: NDArray[np.int64]  # [macro, (command, count, row, bank)]
     channels: int
     repeat: int = 1
+    is_plain: bool = False
 
     def counts(self, num_commands: int) -> NDArray[np.int64]:
         """Commands of one channel, without the row and mode commands that the engine adds."""
         counts = np.zeros(num_commands, dtype=np.int64)
-        np.add.at(counts, self.macros[:, 0], self.macros[:, 1])
+        commands = self.macros[self.macros[:, 0] != BARRIER]
+        np.add.at(counts, commands[:, 0], commands[:, 1])
         return counts * self.repeat
 
 
@@ -66,12 +71,16 @@ class MacroList:
     def add(self, name: str, count: int = 1, row: int = 0, bank: int = NO_BANK) -> None:
         """Append a command. Raises SpecError for an unknown one, or a bank that it cannot name."""
         command = self._config.index(name)
-        takes_bank = BANKS[self._config.codes("banks")[command]] == "one"
+        takes_bank = BANKS[self._config.codes("banks")[command]] in ("one", "some")
         if takes_bank != (0 <= bank < self._config.banks):
             raise SpecError(f"{name} of bank {bank}: the channel has {self._config.banks} banks")
         if count < 1:
             raise SpecError(f"{name}: count must be at least 1, got {count}")
         self._rows.append((command, count, row, bank))
+
+    def barrier(self) -> None:
+        """Nothing passes it: see the controller's `barrier`."""
+        self._rows.append((BARRIER, 1, 0, NO_BANK))
 
     def add_stream(self, name: str, first: int, count: int, bank: int = NO_BANK) -> None:
         """`count` consecutive columns from column `first` on, rows laid end to end."""
@@ -119,6 +128,6 @@ def _bursts_in_banks(config: PimConfig) -> NDArray[np.int64]:
     """
     is_column = config.codes("role") == ROLES.index("column")
     is_shared = config.codes("moves") == MOVES.index("in")
-    is_all = (config.codes("banks") == BANKS.index("all")) & ~is_shared
-    bursts: NDArray[np.int64] = np.where(is_all, config.banks, 1) * is_column
+    touched = np.array([len(config.touched(name)) for name in config.names], dtype=np.int64)
+    bursts: NDArray[np.int64] = np.where(is_shared, 1, touched) * is_column
     return bursts
