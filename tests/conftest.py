@@ -14,6 +14,9 @@ import pytest
 from hypothesis import settings
 
 from bankwidth.__main__ import main
+from bankwidth.kernel_cache import prepare
+
+prepare()  # before numba: one kernel calls another, so that only a folder per version is safe
 
 settings.register_profile("everywhere", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

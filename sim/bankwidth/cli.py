@@ -92,16 +92,21 @@ def run(
     out: Out = None,
     force: Force = False,
     no_skip: NoSkip = False,
+    no_pim: Annotated[
+        bool, typer.Option("--without-pim", help="The same memory, its banks not computing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Simulate a model on a machine and say where the time and the energy went."""
     from bankwidth.report import check_target, print_result, write_run
     from bankwidth.simulation import simulate
-    from bankwidth.spec import load_machine
+    from bankwidth.spec import load_machine, without_pim
 
     if out is not None:
         check_target(out, force=force)
     machine = load_machine(arch)
+    if no_pim:
+        machine = without_pim(machine)
     trace = _trace_of(
         workload,
         phase=phase,

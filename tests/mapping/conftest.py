@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bankwidth.mapping.lower_pim import PimGeometry, geometry_of
+from bankwidth.mapping.pim_geometry import PimGeometry, geometry_of
 from bankwidth.spec import PimSpec, load_device
 
 

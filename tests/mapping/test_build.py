@@ -6,7 +6,7 @@ import pytest
 
 from bankwidth.errors import MappingError
 from bankwidth.mapping.build import choose_engine, lowerings, make_plan
-from bankwidth.operators import Block, Collective, Matmul, Trace, make_trace
+from bankwidth.operators import Block, Collective, Matmul, Norm, Trace, make_trace
 from bankwidth.spec import MachineSpec, load_machine, load_workload
 
 
@@ -20,7 +20,7 @@ def pim() -> MachineSpec:
     return load_machine("pim-gpt")
 
 
-def one_operator(op: Matmul | Collective) -> Trace:
+def one_operator(op: Operator) -> Trace:
     return Trace(
         model="x", phase="operator", batch=1, context=1, output_tokens=0, dtypes={},
         blocks=(Block(name="b", operators=(op,)),), weight_bytes=10**8, kv_bytes=0,
@@ -82,10 +82,10 @@ def test_an_operator_that_no_engine_runs_is_said(h200: MachineSpec) -> None:
 
 
 def test_another_engine_that_can_is_named(pim: MachineSpec) -> None:
-    rules = {**pim.mapping.run, "matmul": "asic"}
+    rules = {**pim.mapping.run, "norm": "pim"}
     changed = pim.model_copy(update={"mapping": pim.mapping.model_copy(update={"run": rules})})
-    op = Matmul(name="fc", m=1, n=8, k=8, dtype="bf16", weight_dtype="bf16")
-    with pytest.raises(MappingError, match=r"pim can: set mapping\.run\.matmul"):
+    op = Norm(name="norm", rows=1, width=8, style="rms", dtype="bf16")
+    with pytest.raises(MappingError, match=r"asic can: set mapping\.run\.norm"):
         make_plan(changed, one_operator(op))
 
 

@@ -14,17 +14,10 @@ from bankwidth.devices.pim.channel import PimChannel
 from bankwidth.devices.pim.check import violations
 from bankwidth.devices.pim.program import ChannelProgram, PimProgram
 from bankwidth.errors import MappingError
-from bankwidth.mapping.lower_pim import (
-    KvLayout,
-    PimGeometry,
-    RowAllocator,
-    check_dtype,
-    geometry_of,
-    lower_attention,
-    lower_kv_append,
-    lower_matmul,
-    matmul_rows,
-)
+from bankwidth.mapping.kv_layout import KvLayout
+from bankwidth.mapping.lower_pim import lower_matmul, matmul_rows
+from bankwidth.mapping.lower_pim_attention import lower_attention, lower_kv_append
+from bankwidth.mapping.pim_geometry import PimGeometry, RowAllocator, check_dtype, geometry_of
 from bankwidth.spec import PimSpec
 
 sizes = st.integers(1, 5000)

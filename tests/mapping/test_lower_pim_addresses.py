@@ -11,14 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bankwidth.devices.pim.program import MacroList, PimProgram
-from bankwidth.mapping import lower_pim
-from bankwidth.mapping.lower_pim import (
-    KvLayout,
-    PimGeometry,
-    geometry_of,
-    lower_attention,
-    lower_kv_append,
-)
+from bankwidth.mapping import lower_pim_attention
+from bankwidth.mapping.kv_layout import KvLayout
+from bankwidth.mapping.lower_pim_attention import lower_attention, lower_kv_append
+from bankwidth.mapping.pim_geometry import PimGeometry, geometry_of
 from bankwidth.spec import PimSpec
 
 # (name, first column, columns, bank); WR_GB has no address
@@ -213,7 +209,7 @@ def test_each_element_is_read_once_from_where_it_was_written(
     keys: Counter[tuple[int, ...]] = Counter()
     values: Counter[tuple[int, ...]] = Counter()
     Recorder.built.clear()
-    with patch.object(lower_pim, "MacroList", Recorder):
+    with patch.object(lower_pim_attention, "MacroList", Recorder):
         memory = Banks(layout, tokens)
         programs = lower_attention(layout, kv_len=tokens)
         for channel, streams in enumerate(_streams(programs.score, channels)):
@@ -247,7 +243,7 @@ def test_a_prompt_is_appended_where_its_tokens_would_be(
         batch=batch,
     )
     Recorder.built.clear()
-    with patch.object(lower_pim, "MacroList", Recorder):
+    with patch.object(lower_pim_attention, "MacroList", Recorder):
         whole = _streams(lower_kv_append(layout, first_token=first, tokens=tokens), 8)
         parts = [
             _streams(lower_kv_append(layout, first_token=token), 8)

@@ -11,13 +11,9 @@ from hypothesis import strategies as st
 from bankwidth.devices.pim.channel import PimChannel
 from bankwidth.devices.pim.program import ChannelProgram, PimProgram
 from bankwidth.errors import MappingError
-from bankwidth.mapping.lower_pim import (
-    KvLayout,
-    PimGeometry,
-    geometry_of,
-    lower_attention,
-    lower_kv_append,
-)
+from bankwidth.mapping.kv_layout import KvLayout
+from bankwidth.mapping.lower_pim_attention import lower_attention, lower_kv_append
+from bankwidth.mapping.pim_geometry import PimGeometry, geometry_of
 from bankwidth.spec import PimSpec
 
 head_dims = st.sampled_from([16, 64, 80, 128])

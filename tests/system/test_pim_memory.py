@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import simpy
 
-from bankwidth.mapping.lower_pim import geometry_of, lower_matmul
+from bankwidth.mapping.lower_pim import lower_matmul
+from bankwidth.mapping.pim_geometry import geometry_of
 from bankwidth.spec import MachineSpec, PimSpec, load_machine
 from bankwidth.system.link import Link
 from bankwidth.system.pim_memory import PimMemory
@@ -89,3 +90,30 @@ def test_plain_transfers_share_the_channels_with_programs(machine: MachineSpec) 
     env.run()
     assert value(read).start_ps > 0
     assert memory.counts()["RD_SBK"] == 4096 // 32
+
+
+def test_channels_that_come_to_the_same_are_joined_again(machine: MachineSpec) -> None:
+    """With time between programs, what is left of the one before no longer matters."""
+    geometry = geometry_of(spec_of(machine), 8)
+    _, memory, _ = make(machine)
+    memory.serve(lower_matmul(geometry, m=1, n=65 * 16, k=1024), 0)
+    assert [lane.channels for lane in memory._lanes] == [1, 7]
+    memory.serve(lower_matmul(geometry, m=1, n=72 * 16, k=1024).at(100), 20_000_000)
+    assert [lane.channels for lane in memory._lanes] == [8]
+    assert memory.counts()["MAC_ABK"] == (65 + 72) * 64
+
+
+def test_without_skipping_nothing_is_skipped(machine: MachineSpec) -> None:
+    program = lower_matmul(geometry_of(spec_of(machine), 8), m=1, n=1040, k=1024)
+    skipped = []
+    for skip in (True, False):
+        env = simpy.Environment()
+        memory = PimMemory(
+            env, "gddr6", machine.memories["gddr6"], spec_of(machine), None, skip=skip
+        )
+        for layer in range(4):
+            memory.run(program.at(20 * layer))
+        env.run()
+        skipped.append(memory.skipped())
+    assert skipped[0][1] == skipped[1][1] == sum(memory.counts().values())
+    assert skipped[0][0] > 0 == skipped[1][0]

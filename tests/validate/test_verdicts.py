@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bankwidth.validate.verdicts import Case, ErrorCase, Verdict, verdicts_to_json
+from bankwidth.validate.verdicts import Band, Case, ErrorCase, Verdict, verdicts_to_json
 
 
 def case(reference: Any, ours: Any, tolerance_pct: float = 0.0) -> Case:
@@ -93,3 +93,22 @@ def test_details_are_part_of_the_json_and_points_are_not() -> None:
     assert verdict.to_json() == {
         "suite": "gpu", "n": 0, "ok": 0, "source": "", "cases": [], "worst": [1],
     }  # fmt: skip
+
+
+def test_a_band_holds_inside_and_counts_from_the_nearer_end() -> None:
+    def band(ours: float) -> Band:
+        return Band(id="a", quantity="speed-up", low=41.0, high=137.0, ours=ours)
+
+    assert [band(x).ok for x in (40.9, 41.0, 100.0, 137.0, 137.1)] == [False, *[True] * 3, False]
+    assert band(100.0).error_pct == 0.0
+    assert band(20.5).error_pct == pytest.approx(-50.0)
+    assert band(274.0).error_pct == pytest.approx(100.0)
+    assert band(274.0).to_json() == {
+        "id": "a",
+        "quantity": "speed-up",
+        "reference": "41 to 137",
+        "ours": 274.0,
+        "error_pct": pytest.approx(100.0),
+        "tolerance_pct": 0.0,
+        "ok": False,
+    }

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
+from bankwidth.mapping.co_processing import parts_of, shared_products
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.exchange import WithExchanges
 from bankwidth.mapping.lower_asic import AsicLowering
 from bankwidth.mapping.lower_gpu import GpuLowering
+from bankwidth.mapping.lower_npu import NpuLowering
+from bankwidth.mapping.lower_roofline import RooflineLowering
+from bankwidth.mapping.pieces import Linked, cut_attention, link, piece_of
 from bankwidth.mapping.pim import PimLowering
 from bankwidth.mapping.placement import place
 from bankwidth.mapping.plan import Plan, Task
-from bankwidth.operators import Operator, Trace
-from bankwidth.spec import MachineSpec
+from bankwidth.operators import Attention, Elementwise, Matmul, Operator, Step, Trace
+from bankwidth.spec import AsicSpec, EngineSpec, MachineSpec, PimSpec
 
 
 class Lowering(Protocol):
@@ -32,15 +36,40 @@ class Lowering(Protocol):
 _KINDS: dict[str, Callable[[Any, MachineSpec, Timing], Lowering]] = {
     "gpu": lambda spec, machine, timing: GpuLowering(spec, timing),
     "asic": lambda spec, machine, timing: AsicLowering(spec),
-    "pim": lambda spec, machine, timing: PimLowering(spec, machine),
+    "pim": lambda spec, machine, timing: PimLowering(spec, machine, _host(machine, timing)),
+    "npu": lambda spec, machine, timing: NpuLowering(spec),
+    "roofline": lambda spec, machine, timing: RooflineLowering(spec),
 }
+
+
+def _host(machine: MachineSpec, timing: Timing) -> Lowering:
+    """The default engine: it runs what computing banks leave.
+
+    Raises MappingError when that is a PIM engine itself.
+    """
+    name = machine.mapping.run["default"]
+    spec = machine.engines[name]
+    if isinstance(spec, PimSpec):
+        raise MappingError(
+            f"{machine.name}: computing banks need an engine of another kind as "
+            f"mapping.run.default, {name!r} is a {spec.kind}"
+        )
+    return _KINDS[spec.kind](spec, machine, timing)
 
 
 def lowerings(machine: MachineSpec, timing: Timing = IN_A_MODEL) -> dict[str, Lowering]:
     """One lowering per engine of the machine."""
     return {
-        name: _KINDS[spec.kind](spec, machine, timing) for name, spec in machine.engines.items()
+        name: _joined(_KINDS[spec.kind](spec, machine, timing), spec, machine)
+        for name, spec in machine.engines.items()
     }
+
+
+def _joined(lowering: Lowering, spec: EngineSpec, machine: MachineSpec) -> Lowering:
+    """Chips that have no links to other devices use those of the machine."""
+    if machine.parallel is None or not isinstance(spec, AsicSpec):
+        return lowering
+    return WithExchanges(lowering, machine.parallel)
 
 
 def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
@@ -52,23 +81,63 @@ def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
     steps = list(trace.expand())
     context = LoweringContext(placements, [step.operator for step in steps])
     engines = lowerings(machine)
+    cut = _cut(machine, steps)
+    shared = machine.mapping.shared_products
+    products = shared_products(steps) if shared else frozenset()
     tasks: list[Task] = []
-    last_task: list[int] = []  # of each operator
+    linked: list[Linked] = []  # by operator
+    known: dict[int, list[list[Task]]] = {}  # of operators that come again, by their identity
     for index, (op, deps) in enumerate(steps):
-        name = choose_engine(machine, engines, op)
-        waits = tuple(last_task[dep] for dep in deps)
-        tasks.extend(_chain(engines[name].lower(op, index, name, context), waits, len(tasks)))
-        last_task.append(len(tasks) - 1)
+        lowered = known.get(id(op))
+        if lowered is None:
+            name = choose_engine(machine, engines, op)
+            parts = [(name, part) for part in _pieces(op, cut.get(index, 1))]
+            if shared and index in products:
+                parts = parts_of(op, name, shared)
+            lowered = [engines[e].lower(part, index, e, context) for e, part in parts]
+            if len(parts) == 1 and _repeats(engines[name], op):
+                known[id(op)] = lowered
+        linked.append(link(lowered, [linked[dep] for dep in deps], tasks, index))
     return Plan(tasks=tuple(tasks), placements=placements)
+
+
+def _cut(machine: MachineSpec, steps: Sequence[Step]) -> Mapping[int, int]:
+    """Pieces of the operators that are cut into heads.
+
+    Raises MappingError where attention runs in the banks: they hold all heads of a layer together.
+    """
+    heads, run = machine.mapping.heads_together, machine.mapping.run
+    if heads is None:
+        return {}
+    engine = run.get("attention", run["default"])
+    if isinstance(machine.engines[engine], PimSpec):
+        raise MappingError(
+            f"{machine.name}: mapping.heads_together cuts attention into pieces, which {engine!r} "
+            f"cannot run: leave it out, or set mapping.run.attention to another engine"
+        )
+    return cut_attention(steps, heads)
+
+
+def _pieces(op: Operator, number: int) -> list[Operator]:
+    return [piece_of(op, number, i) for i in range(number)] if number > 1 else [op]
+
+
+def _repeats(lowering: Lowering, op: Operator) -> bool:
+    """Whether a lowering makes the same tasks of an operator wherever it comes in a trace."""
+    repeats = getattr(lowering, "repeats", None)
+    return repeats is not None and bool(repeats(op))
 
 
 def choose_engine(machine: MachineSpec, engines: Mapping[str, Lowering], op: Operator) -> str:
     """The engine that the machine's `run` rules name for an operator's kind, or its default.
 
-    Raises MappingError when that engine cannot run the operator.
+    A function that the banks compute with the product before it is theirs. Raises MappingError when
+    that engine cannot run the operator.
     """
     run = machine.mapping.run
-    name = run.get(op.kind, run["default"])
+    name = _fused_in(machine, engines, op) or run.get(op.kind, run["default"])
+    if _is_left_to_host(machine, name, op):
+        name = run["default"]
     if not engines[name].supports(op):
         able = [other for other, lowering in engines.items() if lowering.supports(op)]
         hint = f"; {', '.join(able)} can: set mapping.run.{op.kind}" if able else ""
@@ -78,7 +147,25 @@ def choose_engine(machine: MachineSpec, engines: Mapping[str, Lowering], op: Ope
     return name
 
 
-def _chain(tasks: Iterable[Task], waits: tuple[int, ...], first: int) -> Iterator[Task]:
-    """The first task waits for the operator's dependencies, each further one for its forerunner."""
-    for offset, task in enumerate(tasks):
-        yield replace(task, deps=waits if offset == 0 else (first + offset - 1,))
+def _is_left_to_host(machine: MachineSpec, engine: str, op: Operator) -> bool:
+    """Whether a product, a function of it or an attention has too many rows for the banks."""
+    most = machine.mapping.pim.most_rows
+    if most is None or not isinstance(machine.engines[engine], PimSpec):
+        return False
+    rows = _rows_of(op)
+    return rows is not None and rows > most
+
+
+def _rows_of(op: Operator) -> int | None:
+    """Rows of x; of an attention, those that meet the same keys; None where there are none."""
+    if isinstance(op, Matmul):
+        return op.m * op.batch
+    return op.q_len if isinstance(op, Attention) else getattr(op, "rows", None)
+
+
+def _fused_in(machine: MachineSpec, engines: Mapping[str, Lowering], op: Operator) -> str | None:
+    if machine.mapping.pim.activation_function == "host" or not isinstance(op, Elementwise):
+        return None
+    name = machine.mapping.run.get("matmul", machine.mapping.run["default"])
+    is_pim = isinstance(machine.engines[name], PimSpec)
+    return name if is_pim and engines[name].supports(op) else None

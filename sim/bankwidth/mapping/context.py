@@ -41,10 +41,15 @@ class LoweringContext:
         operators: Sequence[Operator],
     ) -> None:
         self._regions = {role: _Region(p) for role, p in placements.items()}
+        self._operators = operators
         self._attentions = [
             (index, op) for index, op in enumerate(operators) if isinstance(op, Attention)
         ]
         self.longest_kv = max((op.kv_len for _, op in self._attentions), default=1)
+
+    def operator_after(self, index: int) -> Operator | None:
+        """The operator behind operator `index`."""
+        return self._operators[index + 1] if index + 1 < len(self._operators) else None
 
     def attention_after(self, index: int) -> Attention:
         """The attention that follows operator `index`: the one a KV append fills the cache for.

@@ -1,14 +1,31 @@
-"""Operators on a chip of adders and multipliers: what PIM designs put beside their memory."""
+"""Operators on a chip of adders and multipliers: what PIM designs put beside their memory.
+
+It also computes products and attention, streaming weights, keys and values from a plain memory:
+what the design would be without computing banks.
+"""
 
 from __future__ import annotations
+
+import math
 
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.plan import Task, Transfer
-from bankwidth.operators import Elementwise, Embedding, Norm, Operator, Rope, Softmax
+from bankwidth.operators import (
+    Attention,
+    Elementwise,
+    Embedding,
+    KvAppend,
+    Matmul,
+    Norm,
+    Operator,
+    Rope,
+    Softmax,
+)
 from bankwidth.spec import AsicSpec, OpsSpec
 from bankwidth.units import ns_to_ps
 
+_PRODUCTS = (Matmul, Attention)
 _NORMS = {"layer": "layernorm", "rms": "rmsnorm"}
 
 
@@ -19,8 +36,12 @@ class AsicLowering:
         self._spec = spec
 
     def supports(self, op: Operator) -> bool:
-        """Vector functions and gathers; products belong to another engine."""
-        return isinstance(op, Norm | Softmax | Elementwise | Rope | Embedding)
+        """All but mixtures of experts and collectives."""
+        return isinstance(op, (*_PRODUCTS, Norm, Softmax, Elementwise, Rope, Embedding, KvAppend))
+
+    def repeats(self, op: Operator) -> bool:
+        """An operator's tasks are the same wherever it comes in a trace."""
+        return True
 
     def lower(self, op: Operator, index: int, engine: str, context: LoweringContext) -> list[Task]:
         """One task per operator."""
@@ -35,6 +56,7 @@ class AsicLowering:
                 moved_bytes=op.read_bytes + op.write_bytes,
                 loads=self._loads(op, context),
                 stores=self._stores(op, context),
+                overlap=math.inf if isinstance(op, _PRODUCTS) else 1.0,
             )
         ]
 
@@ -49,8 +71,12 @@ class AsicLowering:
         moved_bytes: int,
         loads: tuple[Transfer, ...] = (),
         stores: tuple[Transfer, ...] = (),
+        overlap: float = 1.0,
     ) -> Task:
-        """A task of so many additions and multiplications, `moved_bytes` through the SRAM."""
+        """A task of so many additions and multiplications, `moved_bytes` through the SRAM.
+
+        Products work on what has arrived while the rest is on its way (`overlap` infinite).
+        """
         spec = self._spec
         cycles = max(adds / spec.adders, multiplies / spec.multipliers)
         busy_ns = cycles / spec.clock_ghz
@@ -63,6 +89,7 @@ class AsicLowering:
             ideal_ps=ns_to_ps(busy_ns),
             loads=loads,
             stores=stores,
+            overlap=overlap,
             counts={"add": adds, "mul": multiplies, "sram": moved_bytes * 8.0},
             detail=f"{adds:.0f} additions, {multiplies:.0f} multiplications",
         )
@@ -83,9 +110,20 @@ class AsicLowering:
                 return _count(self._spec.rope_ops, op.tokens * op.heads, elements)
             case Elementwise():
                 return self._elementwise(op)
-            case Embedding():
+            case Embedding() | KvAppend():
                 return 0.0, 0.0
+            case Matmul():
+                pairs = op.batch * op.m * op.n * op.k
+                return float(pairs), float(pairs)
+            case Attention():
+                return self._attention(op)
         raise MappingError(f"no function of the chip for {op.kind} {op.name!r}")
+
+    def _attention(self, op: Attention) -> tuple[float, float]:
+        """A multiplication and an addition per element of K and of V, and the softmaxes."""
+        rows = op.batch * op.n_heads * op.q_len
+        adds, multiplies = self.softmax_operations(rows, op.score_elements)
+        return adds + op.flops / 2, multiplies + op.flops / 2
 
     def _elementwise(self, op: Elementwise) -> tuple[float, float]:
         """A fused function such as silu_mul is the sum of its parts; n inputs, n - 1 additions."""
@@ -97,18 +135,18 @@ class AsicLowering:
         return sum(a for a, _ in parts), sum(m for _, m in parts)
 
     def _loads(self, op: Operator, context: LoweringContext) -> tuple[Transfer, ...]:
-        """Parameters come from memory, and so do activations that the SRAM cannot hold."""
+        """Parameters, K and V come from memory, and so do activations too large for the SRAM."""
         return tuple(
             context.transfer(t, op.layer, is_write=False, size_bytes=t.size_bytes)
             for t in op.inputs
-            if t.role == "weight" or t.size_bytes > self._spec.sram_bytes
+            if t.role != "activation" or t.size_bytes > self._spec.sram_bytes
         )
 
     def _stores(self, op: Operator, context: LoweringContext) -> tuple[Transfer, ...]:
         return tuple(
             context.transfer(t, op.layer, is_write=True, size_bytes=t.size_bytes, posted=True)
             for t in op.outputs
-            if t.size_bytes > self._spec.sram_bytes
+            if t.role != "activation" or t.size_bytes > self._spec.sram_bytes
         )
 
 

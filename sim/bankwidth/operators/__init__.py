@@ -14,6 +14,7 @@ from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.model import AttentionShape, LayerShape, MlpShape, ModelShape
 from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding, KvAppend
+from bankwidth.operators.parallel import shard
 from bankwidth.operators.table import TableRow, operator_from_row, read_table
 from bankwidth.operators.tensor import Tensor
 from bankwidth.operators.trace import Block, Step, Trace
@@ -58,6 +59,7 @@ __all__ = [
     "parameter_count",
     "read_table",
     "read_trace",
+    "shard",
     "trace_lines",
     "weight_tensors",
     "write_trace",

@@ -124,19 +124,33 @@ class Trace:
         `@prev` of the very first iteration waits for nothing.
         """
         first = 0
+        known: dict[Operator, tuple[Operator, ...]] = {}
         for block in self.blocks:
+            layers = [_in_layers(operator, block.repeat, known) for operator in block.operators]
+            offsets = _offsets(block.operators)
             for iteration in range(block.repeat):
-                yield from _unrolled(block.operators, iteration, first)
+                for operators, deps in zip(layers, offsets, strict=True):
+                    waits = tuple(first + dep for dep in deps if first + dep >= 0)
+                    yield Step(operators[iteration], waits)
                 first += len(block.operators)
 
 
-def _unrolled(operators: Sequence[Operator], iteration: int, first: int) -> Iterator[Step]:
-    position = {operator.name: first + index for index, operator in enumerate(operators)}
-    if first > 0:
-        position[PREVIOUS] = first - 1
-    for operator in operators:
-        deps = tuple(position[dep] for dep in operator.deps if dep in position)
-        yield Step(_in_layer(operator, iteration), deps)
+def _offsets(operators: Sequence[Operator]) -> list[tuple[int, ...]]:
+    """What each operator of a block waits for, counted from the first of its iteration."""
+    position = {operator.name: index for index, operator in enumerate(operators)}
+    position[PREVIOUS] = -1
+    return [tuple(position[dep] for dep in operator.deps) for operator in operators]
+
+
+def _in_layers(
+    operator: Operator, layers: int, known: dict[Operator, tuple[Operator, ...]]
+) -> tuple[Operator, ...]:
+    """The operator of each iteration; equal ones of other blocks are the same objects."""
+    made = known.get(operator, ())
+    if len(made) < layers:
+        made += tuple(_in_layer(operator, iteration) for iteration in range(len(made), layers))
+        known[operator] = made
+    return made
 
 
 def _in_layer(operator: Operator, iteration: int) -> Operator:

@@ -27,7 +27,7 @@ SCALE_NOTE: Final = "1 ns shown is 1 ps simulated"
 def slices_of(result: Result) -> tuple[Slice, ...]:
     """The run's slices; where it kept none, one slice per operator, on its engine's track."""
     if result.slices:
-        return result.slices
+        return tuple(result.slices)
     names = ("engine", "name", "start_ns", "duration_ns", "kind", "bound")
     columns = (result.operators[name].tolist() for name in names)
     return tuple(

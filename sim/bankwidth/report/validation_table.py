@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bankwidth.report.gpu_validation import print_gpu_validation
+from bankwidth.report.pim_validation import print_pim_validation
 
 Case = Mapping[str, Any]
 Suite = Mapping[str, Any]
@@ -30,7 +31,10 @@ def _print_runs(suite: Suite, console: Console) -> None:
 
 
 # Suites whose cases are no runs that hold or fail figure by figure.
-_PRINTERS: Final[Mapping[str, Callable[[Suite, Console], None]]] = {"gpu": print_gpu_validation}
+_PRINTERS: Final[Mapping[str, Callable[[Suite, Console], None]]] = {
+    "gpu": print_gpu_validation,
+    "pim": print_pim_validation,
+}
 
 
 def _lines(cases: Sequence[Case]) -> Iterator[Text]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -60,7 +60,11 @@ class Counter:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
-    """Everything that a run gives. `verify()` checks that its tables agree."""
+    """Everything that a run gives. `verify()` checks that its tables agree.
+
+    Where `devices` equal devices share the work, times, bytes and energies are one device's; the
+    energy per token is that of all.
+    """
 
     machine: str
     workload: str
@@ -76,11 +80,12 @@ class Result:
     parts_ns: dict[str, float]  # sums of the operators' time parts; keys are their columns
     energy_by_component_pj: dict[str, float]
     provenance: dict[str, Any]
-    slices: tuple[Slice, ...] = ()
+    slices: Sequence[Slice] = ()
     counters: tuple[Counter, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)  # more rows of the summary
     # {"peaks_tflops": {name: peak}, "bandwidth_bytes_per_ns": {name: peak}}
     roofs: dict[str, dict[str, float]] = field(default_factory=dict)
+    devices: int = 1
 
     def __post_init__(self) -> None:
         _require("operators", self.operators, (*OPERATOR_COLUMNS, *self.parts_ns))
@@ -94,7 +99,8 @@ class Result:
     @property
     def title(self) -> str:
         """One line that says what was run."""
-        run = f"{self.workload} on {self.machine}"
+        one = f" (one of {self.devices} devices)" if self.devices > 1 else ""
+        run = f"{self.workload} on {self.machine}{one}"
         return f"{run}, {self.phase}, batch {self.batch}, context {self.context}"
 
     @property
@@ -114,8 +120,8 @@ class Result:
 
     @property
     def energy_per_token_pj(self) -> float | None:
-        """Energy over tokens; None for a run without tokens."""
-        return self.energy_pj / self.tokens if self.tokens else None
+        """Energy of all devices over tokens; None for a run without tokens."""
+        return self.devices * self.energy_pj / self.tokens if self.tokens else None
 
     @property
     def bound_ratio(self) -> float | None:
@@ -148,7 +154,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The run as plain Python values, ready for `json.dumps(..., allow_nan=False)`."""
-        run = ("machine", "workload", "phase", "batch", "context", "tokens")
+        run = ("machine", "workload", "phase", "batch", "context", "tokens", "devices")
         return {
             "latency_ns": self.latency_ns,
             "lower_bound_ns": self.lower_bound_ns,

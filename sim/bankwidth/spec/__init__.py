@@ -33,14 +33,23 @@ from bankwidth.spec.load import (
     sources_of,
 )
 from bankwidth.spec.machine import MachineSpec
-from bankwidth.spec.mapping import OPERATOR_KINDS, ROLES, MappingSpec
+from bankwidth.spec.mapping import (
+    OPERATOR_KINDS,
+    ROLES,
+    MappingSpec,
+    PimMappingSpec,
+    SharedProductsSpec,
+)
 from bankwidth.spec.matmul_kernels import MatmulKernelsSpec, ScaledMatmulSpec, TileFamilySpec
 from bankwidth.spec.moe_kernels import MoeKernelsSpec, TunedShapeSpec
+from bankwidth.spec.npu import ArraySpec, NpuEnergySpec, NpuSpec, VectorCostSpec, VectorUnitSpec
 from bankwidth.spec.pim import PimSpec
 from bankwidth.spec.problems import Problem
+from bankwidth.spec.roofline import CoresSpec, RingSpec, RooflineEnergySpec, RooflineSpec
 from bankwidth.spec.schema import SCHEMA_KINDS, json_schema
 from bankwidth.spec.vector_kernels import VectorKernelsSpec
 from bankwidth.spec.version import SCHEMA_VERSION
+from bankwidth.spec.without_pim import without_pim
 from bankwidth.spec.workload import WorkloadSpec
 
 __all__ = [
@@ -52,6 +61,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "AnyDeviceSpec",
     "AppendKernelSpec",
+    "ArraySpec",
     "AsicEnergySpec",
     "AsicSpec",
     "AttentionCallSpec",
@@ -60,6 +70,7 @@ __all__ = [
     "AttentionTileSpec",
     "CaptureSpec",
     "CombineSpec",
+    "CoresSpec",
     "DeviceSpec",
     "DramSpec",
     "EngineSpec",
@@ -75,14 +86,23 @@ __all__ = [
     "MoeKernelsSpec",
     "MulticastSpec",
     "NarrowTilesSpec",
+    "NpuEnergySpec",
+    "NpuSpec",
     "OpsSpec",
+    "PimMappingSpec",
     "PimSpec",
     "Problem",
+    "RingSpec",
+    "RooflineEnergySpec",
+    "RooflineSpec",
     "ScaledMatmulSpec",
+    "SharedProductsSpec",
     "Spec",
     "TileFamilySpec",
     "TunedShapeSpec",
+    "VectorCostSpec",
     "VectorKernelsSpec",
+    "VectorUnitSpec",
     "WorkloadSpec",
     "check_file",
     "find",
@@ -93,4 +113,5 @@ __all__ = [
     "load_workload",
     "shipped_names",
     "sources_of",
+    "without_pim",
 ]

@@ -89,6 +89,10 @@ class Spec(BaseModel):
         """What is wrong between fields. `data` may be raw, so that all errors come in one go."""
         yield from ()
 
+    def contradictions(self) -> Iterator[Relation]:
+        """What is wrong where every field and relation is right: it takes the parsed values."""
+        yield from ()
+
     @model_validator(mode="wrap")
     @classmethod
     def _check_relations(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -99,7 +103,7 @@ class Spec(BaseModel):
         except ValidationError as error:
             _raise_with(error, cls._relations_of_wrong(data))
             raise
-        broken = list(cls.relations(data))
+        broken = list(cls.relations(data)) or list(spec.contradictions())
         if broken:
             raise ValidationError.from_exception_data(cls.__name__, _details(broken))
         return spec

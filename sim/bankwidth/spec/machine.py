@@ -12,6 +12,7 @@ from bankwidth.spec.device import EngineSpec, MemorySpec
 from bankwidth.spec.gpu import GpuSpec
 from bankwidth.spec.links import LinkSpec
 from bankwidth.spec.mapping import MappingSpec
+from bankwidth.spec.parallel import ParallelSpec
 
 
 class MachineSpec(Spec):
@@ -24,6 +25,9 @@ class MachineSpec(Spec):
     memories: dict[str, MemorySpec] = Field(min_length=1)
     links: list[LinkSpec]
     mapping: MappingSpec
+    parallel: ParallelSpec | None = Field(
+        default=None, description="equal devices beside the one described above; default: it alone"
+    )
 
     def with_library(self, name: str) -> MachineSpec:
         """The same with the kernels of a library, on each engine that has a choice of it."""
@@ -46,6 +50,10 @@ class MachineSpec(Spec):
         mapping = pick(data, "mapping")
         yield from _wrong_names(mapping, "place", "memory", memories)
         yield from _wrong_names(mapping, "run", "engine", engines)
+        helper = pick(pick(mapping, "shared_products"), "engine")
+        if isinstance(helper, str) and helper not in engines:
+            path = ("mapping", "shared_products", "engine")
+            yield path, unknown("engine", helper, engines)
 
 
 def _wrong_links(links: Any, parts: list[str]) -> Iterator[Relation]:

@@ -23,6 +23,7 @@ from bankwidth.spec.base import (
     Ghz,
     Mw,
     Ns,
+    NsOrZero,
     Pj,
     Relation,
     Spec,
@@ -31,11 +32,13 @@ from bankwidth.spec.base import (
     pick_mapping,
     unknown,
 )
+from bankwidth.spec.pim_timing import contradictions
 from bankwidth.units import UNITS, ns_to_ck, parse_quantity
 
 EVERY: Final = "*"  # in a gap row: all commands of the set
 BF16_BYTES: Final = 2
 MAX_QUEUE: Final = 128
+LEAST_GROUP: Final = 2  # commands that order: grouped must see to know the last of a group
 BANK: Final = "bank"  # the innermost level
 # What the engine must be able to do by itself: (role, banks) that exactly one command must have.
 NEEDED: Final = (("precharge", "all"), ("refresh", "all"))
@@ -43,6 +46,17 @@ CHANNEL: Final = "channel"
 ANY: Final = "any"
 
 Role = Literal["activate", "precharge", "refresh", "mode", "column", "register"]
+# What a command does to numbers; devices/pim/functional.py says what each means.
+Does = Literal[
+    "load_buffer", "load_bias", "multiply_accumulate", "read_result", "activation",
+    "read_activation", "multiply", "copy_to_buffer", "copy_to_bank", "write", "read",
+    "clear_results", "load_result", "add_to_result", "multiply_result", "load_positive",
+    "store_result", "none",
+]  # fmt: skip
+# Effects on registers of a value per lane.
+OF_LANES: Final = (
+    "load_result", "add_to_result", "multiply_result", "load_positive", "store_result",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +119,9 @@ class PimCommandSpec(Spec):
     closes: bool = Field(default=False, description="the row closes with it (auto-precharge)")
     done_ck: Ck = Field(description="from its issue until its data are where they go")
     energy_pj: Pj = Field(description="of one command, over all banks that it touches")
+    does: Does | None = Field(
+        default=None, description="what it does to numbers; timing does not depend on it"
+    )
 
 
 class PimGapSpec(Spec):
@@ -128,12 +145,30 @@ class PimWindowSpec(Spec):
     window: GapDuration
 
 
+class PimNumbersSpec(Spec):
+    """How the banks multiply and add; timing does not depend on it."""
+
+    operand: Literal["bf16", "fp16"] = Field(default="bf16", description="of what banks hold")
+    accumulator: Literal["bf16", "fp16", "fp32"] = Field(
+        default="fp32", description="of products and their sums"
+    )
+    adder_tree: bool = Field(
+        default=True, description="sums the products of a column; without, each lane has its sum"
+    )
+    unit: str = Field(default=BANK, description="level whose instances have registers of their own")
+    group: Count = Field(
+        default=4, description="banks of which a multiply takes the first two and writes the third"
+    )
+
+
 class PimControllerSpec(Spec):
     """Who issues the commands of a program: how far ahead it looks, what it may reorder."""
 
-    order: Literal["in_order", "first_ready"] = Field(
+    order: Literal["in_order", "first_ready", "grouped"] = Field(
         default="in_order",
-        description="first_ready: the oldest command of the queue that may issue, up to a barrier",
+        description="first_ready: the oldest command of the queue that may issue, up to a barrier; "
+        "grouped: as that, a group's last command at its end, and rows that the group does not use "
+        "are closed",
     )
     queue: Annotated[int, Field(ge=1, le=MAX_QUEUE)] = Field(
         default=1, description="commands that it sees at once, barriers included"
@@ -142,13 +177,38 @@ class PimControllerSpec(Spec):
         default=False, description="opens rows for later commands of the queue meanwhile"
     )
     row_and_column: bool = Field(
-        default=False, description="a row and a column command in one tick: two command buses"
+        default=False,
+        description="a row and a column command in one tick: two command buses; with a queue "
+        "columns go on while a refresh waits for its rows to close",
+    )
+    hits_first: bool = Field(
+        default=False,
+        description="a register command addressed to a bank waits for the columns of the queue "
+        "that are addressed to the same bank (all banks: the first) and find their row open",
     )
     barrier: Literal["complete", "order"] = Field(
         default="complete",
         description="complete: all data are where they go before the next command issues; order: "
         "columns do not pass it",
     )
+    ranks: Count = Field(
+        default=1,
+        description="grouped: ranks that share the controller and are refreshed in turn; the first "
+        "is the one described, and a refresh that waits until the next one's turn is dropped",
+    )
+
+    @classmethod
+    def relations(cls, data: object) -> Iterator[Relation]:
+        """Choices that the controllers do not have together."""
+        is_grouped = pick(data, "order") == "grouped"
+        ranks, queue = pick(data, "ranks"), pick(data, "queue")
+        if isinstance(ranks, int) and ranks > 1 and not is_grouped:
+            yield ("ranks",), "refreshes in turn need order: grouped"
+        if is_grouped and (not isinstance(queue, int) or queue < LEAST_GROUP):
+            yield ("queue",), f"order: grouped needs a queue of at least {LEAST_GROUP}"
+        for choice in ("rows_ahead", "row_and_column"):
+            if is_grouped and pick(data, choice) is True:
+                yield (choice,), "order: grouped has one command bus and opens rows by its own rule"
 
 
 class PimBackgroundSpec(Spec):
@@ -184,10 +244,14 @@ class PimSpec(DeviceSpec):
     buffer_bytes: Bytes = Field(description="global buffer of the channel, broadcast to its banks")
     accumulators: Count = Field(description="result registers per bank that a program may use")
     refresh_interval_ns: Ns
+    start_ns: NsOrZero = Field(
+        default=0.0, description="from a program's last dependency to its first command"
+    )
     commands: dict[str, PimCommandSpec] = Field(min_length=1)
     gaps: list[PimGapSpec] = Field(min_length=1)
     windows: list[PimWindowSpec] = Field(default_factory=list)
     controller: PimControllerSpec = Field(default_factory=PimControllerSpec)
+    numbers: PimNumbersSpec = Field(default_factory=PimNumbersSpec)
     background: PimBackgroundSpec
 
     @property
@@ -207,7 +271,12 @@ class PimSpec(DeviceSpec):
         yield from _wrong_rows(pick(data, "gaps"), "gaps", ("before", "after"), commands, levels)
         yield from _wrong_rows(pick(data, "windows"), "windows", ("commands",), commands, levels)
         yield from _wrong_helpers(commands)
+        yield from _wrong_numbers(data, commands, levels)
         yield from _wrong_sizes(data)
+
+    def contradictions(self) -> Iterator[Relation]:
+        """Timing that no controller can keep."""
+        yield from contradictions(self)
 
 
 def _wrong_roles(commands: Any) -> Iterator[Relation]:
@@ -285,6 +354,17 @@ def _wrong_rows(
         scope = pick(row, "scope")
         if isinstance(scope, str) and scope not in scopes:
             yield (field, index, "scope"), unknown("scope", scope, scopes)
+
+
+def _wrong_numbers(data: object, commands: Any, levels: list[str]) -> Iterator[Relation]:
+    numbers = pick(data, "numbers")
+    unit = pick(numbers, "unit")
+    if isinstance(unit, str) and unit not in levels:
+        yield ("numbers", "unit"), unknown("level", unit, levels)
+    for name, command in commands.items():
+        does = pick(command, "does")
+        if does in OF_LANES and pick(numbers, "adder_tree") is not False:
+            yield ("commands", name, "does"), f"{does} needs a sum per lane: adder_tree: false"
 
 
 def _wrong_helpers(commands: Any) -> Iterator[Relation]:

@@ -32,38 +32,28 @@ def json_schema(kind: str) -> dict[str, Any]:
         raise SpecError(unknown("kind", kind, list(SCHEMA_KINDS)))
     schema = MODELS[kind].model_json_schema(by_alias=True)
     definitions = schema.pop("$defs", {})
-    for described in (schema, *list(definitions.values())):
-        _inherit_tags(described, definitions)
     definitions = {name: _description(found) for name, found in definitions.items()}
-    root = _description(schema)
+    root = _description(schema) | _whole(schema)
     root["properties"] = {VERSION_KEY: {"const": SCHEMA_VERSION}, **root["properties"]}
     root["required"] = [VERSION_KEY, "kind"]
     return {"$schema": _DIALECT, "title": f"bankwidth {kind}", **root, "$defs": definitions}
 
 
-def _inherit_tags(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """A tag that the mapping around a union has already is not asked for again."""
-    for entry in schema["properties"].values():
-        union = entry.get("discriminator", {})
-        if union.get("propertyName") in schema["properties"]:
-            for reference in union["mapping"].values():
-                member = definitions[reference.rpartition("/")[2]]
-                member["required"].remove(union["propertyName"])
-
-
 def _description(schema: dict[str, Any]) -> dict[str, Any]:
-    """An object whose keys are known; `device:` or `include:` may bring the required ones."""
+    """An object whose keys are known; none is required, a composed file may bring it from above."""
     properties = {key: _entry(key, found) for key, found in schema["properties"].items()}
-    required = schema.get("required", [])
-    whole = {"required": required} if required else {}
-    composed = [{"required": [key]} for key in _COMPOSED]
     described = {k: v for k, v in schema.items() if k not in ("required", "properties", "title")}
-    described["properties"] = {**properties, **_COMPOSED}
-    return described | ({"anyOf": [whole, *composed]} if whole else {})
+    return described | {"properties": {**properties, **_COMPOSED}}
+
+
+def _whole(schema: dict[str, Any]) -> dict[str, Any]:
+    """The keys that a file has, unless it is composed of others."""
+    composed = [{"required": [key]} for key in _COMPOSED]
+    return {"anyOf": [{"required": schema.get("required", [])}, *composed]}
 
 
 def _entry(key: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """A value, or `{value:, source:}` where the value is physical."""
+    """A value, or `{value:, source:}` where the value describes the part."""
     if key == "source":
         return dict(_SOURCE)
     if "oneOf" in schema:  # `device:` alone fits every member, so more than one may hold
@@ -84,10 +74,11 @@ def _with_units(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_physical(schema: dict[str, Any]) -> bool:
-    if schema.get("type") == "string":
-        return "examples" in schema  # a quantity: a text with a unit
+    """Whether it describes the part, and so may have a source."""
+    if schema.get("type") == "string":  # a quantity, a text with a unit; or one of some words
+        return "examples" in schema or "enum" in schema
     members = schema.get("anyOf", [])
-    is_value = schema.get("type") in ("integer", "number", "array")
+    is_value = schema.get("type") in ("integer", "number", "boolean", "array")
     return is_value or any(_is_physical(member) for member in members)
 
 
@@ -117,8 +108,8 @@ def _sourced(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _is_single(schema: dict[str, Any]) -> bool:
     """Whether a physical value is one number or quantity, and no list."""
-    members = schema.get("anyOf", [])
-    return schema.get("type") in ("integer", "number", "string") or any(map(_is_single, members))
+    is_number = schema.get("type") in ("integer", "number", "string") and "enum" not in schema
+    return is_number or any(map(_is_single, schema.get("anyOf", [])))
 
 
 def _bounds(value: dict[str, Any]) -> dict[str, Any]:

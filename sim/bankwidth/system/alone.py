@@ -18,6 +18,7 @@ from bankwidth.mapping.plan import Placement, Task, Transfer
 from bankwidth.operators import Operator
 from bankwidth.spec import DramSpec, LinkSpec, MachineSpec, PimSpec
 from bankwidth.system.engine import (
+    ahead,
     bound_of,
     moved_before_end,
     moved_with_compute,
@@ -71,7 +72,7 @@ class IdleMachine:
         tasks = self._lowerings[engine].lower(op, 0, engine, context)
         if any(task.program is not None or not self._serves(task) for task in tasks):
             return None
-        times_ps = [self._task_ps(task) for task in tasks]
+        times_ps = self._times_ps(tasks)
         longest = max(range(len(tasks)), key=lambda i: times_ps[i])
         bytes_ps = [self._bytes_ps(task) for task in tasks]
         at_peak_ps = [
@@ -87,10 +88,25 @@ class IdleMachine:
     def _serves(self, task: Task) -> bool:
         return all(t.memory in self._memories for t in (*task.loads, *task.stores))
 
-    def _task_ps(self, task: Task) -> int:
-        moved_ps = self._moved_ps(task.engine, moved_with_compute(task))
-        body_ps = together_ps(moved_ps, task.compute_ps, task.overlap)
-        return task.launch_ps + body_ps + self._drained_ps(task)
+    def _times_ps(self, tasks: Sequence[Task]) -> list[int]:
+        """Of tasks one after the other; loads that go ahead start with the task before."""
+        times_ps = []
+        before_ps = ready_ps = 0
+        for task in tasks:
+            end_ps = self._end_ps(task, ready_ps, before_ps)
+            times_ps.append(end_ps - ready_ps)
+            before_ps, ready_ps = ready_ps, end_ps
+        return times_ps
+
+    def _end_ps(self, task: Task, ready_ps: int, before_ps: int) -> int:
+        early = ahead(task)
+        late = [t for t in moved_with_compute(task) if not t.ahead]
+        start_ps = ready_ps + task.issue_ps + task.launch_ps
+        moved_ps = before_ps + self._moved_ps(task.engine, early) if early else start_ps
+        if late:
+            moved_ps = max(start_ps, moved_ps) + self._moved_ps(task.engine, late)
+        body_ps = together_ps(max(0, moved_ps - start_ps), task.compute_ps, task.overlap)
+        return start_ps + body_ps + self._drained_ps(task)
 
     def _drained_ps(self, task: Task) -> int:
         if not task.drain_ps:

@@ -6,17 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bankwidth.energy import Ledger, counted_energy_pj, static_energy_pj
+from bankwidth.mapping.pipeline import pipeline_tokens
 from bankwidth.mapping.plan import Task
 from bankwidth.operators import Operator, Trace
-from bankwidth.results import Result, Slice, Table
-from bankwidth.spec import GpuSpec, MachineSpec, PimSpec
+from bankwidth.results import Result, Table
+from bankwidth.spec import EngineSpec, GpuSpec, MachineSpec, NpuSpec, PimSpec, RooflineSpec
 from bankwidth.system.bounds import lower_bound_ps
 from bankwidth.system.engine_energy import item_energies_pj
 from bankwidth.system.exposure import OperatorTime, operator_times
 from bankwidth.system.pim_memory import PimMemory
 from bankwidth.system.record import PARTS, TaskRecord
 from bankwidth.system.run import Run
+from bankwidth.system.slices import Slices
 from bankwidth.system.wiring import Wired
 from bankwidth.units import ps_to_ns
 
@@ -29,11 +34,12 @@ COMPUTED = ("compute", "mode")  # energy items of computing banks that are their
 def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
     """All tables of one run; `Result.verify` holds for them."""
     wired = run.wired
-    ledger = _ledger(run)
+    spent_pj = _spent_pj(run)
+    ledger = _ledger(run, spent_pj)
     steps = [op for op, _ in trace.expand()]
     groups = _by_operator(run, len(steps))
     times = operator_times([[run.records[i] for i in group] for group in groups])
-    operators = _operators_table(run, steps, groups, times, ledger)
+    operators = _operators_table(run, steps, groups, times, ledger, spent_pj)
     return Result(
         machine=wired.machine.name,
         workload=trace.model,
@@ -49,9 +55,10 @@ def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
         parts_ns={f"{p}_ns": math.fsum(operators[f"{p}_ns"]) for p in PARTS},
         energy_by_component_pj=ledger.by_component(),
         provenance=provenance,
-        slices=_slices(run, steps),
-        metrics=_metrics(wired),
+        slices=Slices(run, steps),
+        metrics=_metrics(wired) | _of_pipeline(run, trace),
         roofs=_roofs(wired, trace),
+        devices=wired.machine.parallel.tensor if wired.machine.parallel else 1,
     )
 
 
@@ -71,15 +78,15 @@ def _by_operator(run: Run, operators: int) -> list[list[int]]:
 # ---- energy
 
 
-def _ledger(run: Run) -> Ledger:
+def _ledger(run: Run, spent_pj: Sequence[Mapping[str, float]]) -> Ledger:
     """Every component books its items; one that spends nothing books 0."""
     wired = run.wired
     elapsed_ns = ps_to_ns(run.latency_ps)
     ledger = Ledger([*wired.engines, *wired.memories, *(link for link in wired.links)])
     for name in wired.engines:
         ledger.add(name, "static", static_energy_pj(_static_mw(wired.machine, name), elapsed_ns))
-    for task in run.plan.tasks:
-        ledger.add_all(task.engine, _task_energy_pj(wired.machine, task))
+    for task, spent in zip(run.plan.tasks, spent_pj, strict=True):
+        ledger.add_all(task.engine, spent)
     owners = _owners(wired.machine)
     for name, memory in wired.memories.items():
         for item, pj in memory.energy_pj(elapsed_ns).items():
@@ -106,11 +113,25 @@ def _static_mw(machine: MachineSpec, engine: str) -> float:
     return 0.0 if isinstance(spec, PimSpec) else spec.energy.static_mw
 
 
-def _task_energy_pj(machine: MachineSpec, task: Task) -> dict[str, float]:
-    spec = machine.engines[task.engine]
-    if isinstance(spec, PimSpec):
-        return {}  # counted by its channels, command by command
-    return counted_energy_pj(task.counts, item_energies_pj(spec))
+def _spent_pj(run: Run) -> list[Mapping[str, float]]:
+    """Energy of each task by item; what banks compute is counted by their channels instead."""
+    machine, known = run.wired.machine, dict[tuple[str, int], Mapping[str, float]]()
+    table = {
+        name: {} if isinstance(spec, PimSpec) else _link_energy_pj(machine) | item_energies_pj(spec)
+        for name, spec in machine.engines.items()
+    }
+    spent = []
+    for task in run.plan.tasks:
+        key = (task.engine, id(task.counts))  # tasks of one kind share their counts
+        if key not in known:
+            known[key] = counted_energy_pj(task.counts, table[task.engine])
+        spent.append(known[key])
+    return spent
+
+
+def _link_energy_pj(machine: MachineSpec) -> dict[str, float]:
+    """Of a bit between equal devices; an engine with links of its own has its own figure."""
+    return {"link": machine.parallel.link.energy_pj_per_bit} if machine.parallel else {}
 
 
 # ---- tables
@@ -122,21 +143,22 @@ def _operators_table(
     groups: Sequence[Sequence[int]],
     times: Sequence[OperatorTime],
     ledger: Ledger,
+    spent_pj: Sequence[Mapping[str, float]],
 ) -> Table:
     tasks, records = run.plan.tasks, run.records
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, Any] = {
         "index": list(range(len(steps))),
         "name": [op.name for op in steps],
         "kind": [op.kind for op in steps],
         "layer": [op.layer for op in steps],
         "engine": [_longest(tasks, records, group).engine for group in groups],
-        "start_ns": [ps_to_ns(t.start_ps) for t in times],
-        "end_ns": [ps_to_ns(t.end_ps) for t in times],
-        "duration_ns": [ps_to_ns(t.end_ps - t.start_ps) for t in times],
-        "time_ns": [ps_to_ns(t.owned_ps) for t in times],
+        "start_ns": _ns([t.start_ps for t in times]),
+        "end_ns": _ns([t.end_ps for t in times]),
+        "duration_ns": _ns([t.end_ps - t.start_ps for t in times]),
+        "time_ns": _ns([t.owned_ps for t in times]),
         "bound": [_bound(records, group) for group in groups],
-        "lower_bound_ns": [ps_to_ns(sum(records[i].bound_ps for i in g)) for g in groups],
-        **{f"{p}_ns": [ps_to_ns(t.parts_ps[p]) for t in times] for p in PARTS},
+        "lower_bound_ns": _ns([sum([records[i].bound_ps for i in g]) for g in groups]),
+        **{f"{p}_ns": _ns([t.parts_ps[p] for t in times]) for p in PARTS},
         "flops": [op.flops for op in steps],
     }
     moved = [_moved(tasks, group) for group in groups]
@@ -144,17 +166,26 @@ def _operators_table(
     columns["write_bytes"] = [sum(m[1].values()) for m in moved]
     for memory in run.wired.memories:
         columns[f"bytes_{memory}"] = [m[0].get(memory, 0) + m[1].get(memory, 0) for m in moved]
-    energy = _operator_energy(run, groups, times, columns, ledger)
+    energy = _operator_energy(run, groups, times, columns, ledger, spent_pj)
     columns["energy_pj"] = [math.fsum(parts) for parts in zip(*energy.values(), strict=True)]
     columns |= {f"energy_{component}_pj": pj for component, pj in energy.items()}
     return Table(columns)
 
 
+def _ns(times_ps: list[int]) -> NDArray[np.float64]:
+    """As `ps_to_ns`, of a whole column."""
+    return np.array(times_ps, dtype=np.int64) / 1000.0
+
+
 def _longest(tasks: Sequence[Task], records: Sequence[TaskRecord], group: Sequence[int]) -> Task:
+    if len(group) == 1:
+        return tasks[group[0]]
     return tasks[max(group, key=lambda i: records[i].end_ps - records[i].start_ps)]
 
 
 def _bound(records: Sequence[TaskRecord], group: Sequence[int]) -> str:
+    if len(group) == 1:
+        return records[group[0]].bound
     return max((records[i] for i in group), key=lambda r: r.end_ps - r.start_ps).bound
 
 
@@ -178,8 +209,9 @@ def _operator_energy(
     run: Run,
     groups: Sequence[Sequence[int]],
     times: Sequence[OperatorTime],
-    columns: Mapping[str, list[Any]],
+    columns: Mapping[str, Any],
     ledger: Ledger,
+    spent_pj: Sequence[Mapping[str, float]],
 ) -> dict[str, list[float]]:
     """Each component's energy shared out: what moved bytes by bytes, what took time by time."""
     by_time = [float(t.owned_ps) for t in times]
@@ -192,9 +224,9 @@ def _operator_energy(
         _share(energy[component], pj, weights, by_time)
     for row, group in enumerate(groups):
         for index in group:
-            task = run.plan.tasks[index]
-            spent = _task_energy_pj(run.wired.machine, task)
-            energy[task.engine][row] += math.fsum(spent.values())
+            if spent_pj[index]:
+                engine = run.plan.tasks[index].engine
+                energy[engine][row] += math.fsum(spent_pj[index].values())
     return energy
 
 
@@ -271,17 +303,13 @@ def _metrics(wired: Wired) -> dict[str, float]:
     return {"row_hit_rate": hits / total} if total else {}
 
 
-def _slices(run: Run, steps: Sequence[Operator]) -> tuple[Slice, ...]:
-    """Each task on its engine's lane, from when it held the engine, and on its memories' lanes."""
-    slices = []
-    for task, record in zip(run.plan.tasks, run.records, strict=True):
-        held_ps = record.start_ps + sum(ps for part, ps in record.parts[:1] if part == "wait")
-        args = {"bound": record.bound, "detail": task.detail}
-        kind, duration_ps = steps[task.operator].kind, record.end_ps - held_ps
-        slices.append(Slice(task.engine, task.name, held_ps, duration_ps, kind, args))
-        for memory, (start_ps, end_ps) in record.served_ps.items():
-            slices.append(Slice(memory, task.name, start_ps, end_ps - start_ps, kind))
-    return tuple(slices)
+def _of_pipeline(run: Run, trace: Trace) -> dict[str, float]:
+    """Tokens of all stages, while each has one under way."""
+    parallel = run.wired.machine.parallel
+    if parallel is None or parallel.pipeline == 1 or not run.latency_ps:
+        return {}
+    rate = _tokens(trace) * 1e12 / run.latency_ps
+    return {"all_stages_tokens_per_s": rate * pipeline_tokens(run.wired.machine, trace)}
 
 
 def _roofs(wired: Wired, trace: Trace) -> dict[str, dict[str, float]]:
@@ -290,8 +318,7 @@ def _roofs(wired: Wired, trace: Trace) -> dict[str, dict[str, float]]:
     peaks = {
         f"{name} {dtype}": tflops
         for name, spec in wired.machine.engines.items()
-        if isinstance(spec, GpuSpec)
-        for dtype, tflops in spec.tensor_tflops.items()
+        for dtype, tflops in _matrix_tflops(spec).items()
         if dtype in used
     }
     bandwidth = {name: memory.peak_bytes_per_ns for name, memory in wired.memories.items()}
@@ -299,3 +326,11 @@ def _roofs(wired: Wired, trace: Trace) -> dict[str, dict[str, float]]:
         if isinstance(memory, PimMemory):
             bandwidth[f"{name} banks"] = memory.banks_bytes_per_ns
     return {"peaks_tflops": peaks, "bandwidth_bytes_per_ns": bandwidth}
+
+
+def _matrix_tflops(spec: EngineSpec) -> Mapping[str, float]:
+    if isinstance(spec, GpuSpec):
+        return spec.tensor_tflops
+    if isinstance(spec, NpuSpec):
+        return {"bf16": 2 * spec.peak_macs_per_ns / 1000.0}
+    return spec.matrix_tflops if isinstance(spec, RooflineSpec) else {}

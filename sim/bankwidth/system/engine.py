@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import simpy
 
@@ -32,6 +32,11 @@ def stores_waited_for(task: Task) -> tuple[Transfer, ...]:
     return tuple(transfer for transfer in task.stores if not transfer.posted)
 
 
+def ahead(task: Task) -> tuple[Transfer, ...]:
+    """Loads that start before the task; they are the first of its loads."""
+    return tuple(transfer for transfer in task.loads if transfer.ahead)
+
+
 def moved_with_compute(task: Task) -> tuple[Transfer, ...]:
     """What moves beside compute: loads, and stores that no drain follows."""
     return task.loads if task.drain_ps else (*task.loads, *stores_waited_for(task))
@@ -46,15 +51,86 @@ def bound_of(task: Task, bytes_ps: Mapping[str, int]) -> str:
     """What a task's time is owed to in the first place; its bytes at each memory's peak."""
     slowest = max(bytes_ps, key=lambda name: bytes_ps[name], default="")
     longest = max(bytes_ps.get(slowest, 0), task.compute_ps)
-    if task.launch_ps > longest:
+    if task.issue_ps + task.launch_ps > longest:
         return f"{task.engine} launch"
     if bytes_ps.get(slowest, 0) >= task.compute_ps:
         return f"{slowest} bandwidth" if slowest else f"{task.engine} launch"
     return f"{task.engine} compute"
 
 
+def note_program(
+    task: Task, record: TaskRecord, memory: PimMemory, served: ProgramServed, start_ps: int
+) -> None:
+    """Where the time of a program went that was handed over at `start_ps`."""
+    record.serve(task.program_memory, served.start_ps, served.end_ps)
+    memory.read_bytes += task.program_read_bytes
+    memory.write_bytes += task.program_write_bytes
+    record.bound_ps = task.ideal_ps
+    record.bound = f"{task.engine} banks"
+    parts = served.parts_ps
+    bound = min(task.ideal_ps, parts["compute"])
+    record.parts += [
+        ("wait", served.start_ps - start_ps),
+        ("fill", parts["load"] + parts["drain"] + parts["modes"]),
+        ("bound", bound),
+        ("quantisation", parts["compute"] - bound),
+        ("row_miss", parts["rows"]),
+        ("refresh", parts["refresh"]),
+    ]
+
+
+def note_compute(task: Task, record: TaskRecord) -> None:
+    """As `note_body` of a task that moves no bytes."""
+    record.bound_ps, record.bound = task.ideal_ps, bound_of(task, _NO_BYTES)
+    bound = min(task.compute_ps, task.ideal_ps)
+    record.parts += [
+        ("fill", 0),
+        ("bound", bound),
+        ("quantisation", task.compute_ps - bound),
+    ]
+
+
+_NO_BYTES: Final[Mapping[str, int]] = {}
+
+
+def note_body(
+    task: Task,
+    record: TaskRecord,
+    memories: Mapping[str, Memory],
+    served: Sequence[Served],
+    start_ps: int,
+    end_ps: int,
+) -> None:
+    """Where the time of loads, compute and stores went, from `start_ps` to `end_ps`."""
+    moved = moved_before_end(task)
+    for transfer, part in zip(moved, served, strict=True):
+        record.serve(transfer.memory, part.start_ps, part.end_ps)
+    bytes_ps = _bytes_ps(moved, memories) if moved else {}
+    at_peak_ps = max(bytes_ps.values()) if moved else 0
+    record.memory_ps = bytes_ps
+    record.bound_ps = max(task.ideal_ps, at_peak_ps)
+    record.bound = bound_of(task, bytes_ps)
+    memory_ps = max([s.end_ps for s in served]) - start_ps if served else 0
+    record.parts += split_body(
+        body_ps=end_ps - start_ps,
+        compute_ps=task.compute_ps,
+        ideal_ps=task.ideal_ps,
+        memory_ps=memory_ps,
+        bytes_ps=at_peak_ps,
+        refresh_ps=max([s.refresh_ps for s in served]) if served else 0,
+    )
+
+
+def _bytes_ps(moved: Sequence[Transfer], memories: Mapping[str, Memory]) -> dict[str, int]:
+    """What the bytes of each memory take at its peak."""
+    sizes: dict[str, int] = {}
+    for t in moved:
+        sizes[t.memory] = sizes.get(t.memory, 0) + t.size_bytes
+    return {name: ns_to_ps(size / memories[name].peak_bytes_per_ns) for name, size in sizes.items()}
+
+
 class Engine:
-    """Runs tasks in the order they become ready; memories are reached over links."""
+    """Runs a unit's tasks in the order they become ready; memories are reached over links."""
 
     def __init__(
         self,
@@ -65,35 +141,71 @@ class Engine:
     ) -> None:
         self.env = env
         self.name = name
-        self.busy_ps = 0
+        self.busy_ps = 0  # with a task on any unit
         self._memories = memories
         self._links = links  # by the memory they lead to
-        self._turn = simpy.Resource(env, capacity=1)
+        self._turns: dict[str, simpy.Resource] = {}
+        self._active = 0  # units at work
+        self._active_since_ps = 0
 
-    def run(self, task: Task, record: TaskRecord) -> Process:
-        """Hold the engine for one task and fill in its record."""
-        with self._turn.request() as turn:
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """The link to each memory that is reached over one."""
+        return self._links
+
+    def run(self, task: Task, record: TaskRecord, fetched: simpy.Process | None = None) -> Process:
+        """Hold a unit for one task and fill in its record; `fetched` are loads that went ahead."""
+        issued = self.env.timeout(task.issue_ps) if task.issue_ps else None
+        with self._turn_of(task.unit).request() as turn:
             yield turn
-            held_ps = self._now()
-            record.parts.append(("wait", held_ps - record.start_ps))
-            yield from self._launch(task, record)
-            yield from self._program(task, record) if task.program else self._body(task, record)
-            self.busy_ps += self._now() - held_ps
+            self._work(1)
+            record.parts.append(("wait", self._now() - record.start_ps))
+            yield from self._launch(task, record, issued)
+            if task.program:
+                yield from self._program(task, record)
+            else:
+                yield from self._body(task, record, fetched)
+            self._work(-1)
         record.end_ps = self._now()
         self._post(task)
+
+    def fetch(self, task: Task, early: simpy.Event) -> Generator[simpy.Event, Any, list[Served]]:
+        """Load what goes ahead of a task, from `early` on."""
+        yield early
+        moves = [self._move(transfer) for transfer in ahead(task)]
+        yield self.env.all_of(moves)
+        served: list[Any] = [move.value for move in moves]
+        return served
+
+    def _turn_of(self, unit: str) -> simpy.Resource:
+        if unit not in self._turns:
+            self._turns[unit] = simpy.Resource(self.env, capacity=1)
+        return self._turns[unit]
+
+    def _work(self, units: int) -> None:
+        """Note that a unit begins (1) or ends (-1)."""
+        if self._active:
+            self.busy_ps += self._now() - self._active_since_ps
+        self._active += units
+        self._active_since_ps = self._now()
 
     def _now(self) -> int:
         return int(self.env.now)
 
-    def _launch(self, task: Task, record: TaskRecord) -> Process:
+    def _launch(self, task: Task, record: TaskRecord, issued: simpy.Event | None) -> Process:
+        start_ps = self._now()
+        if issued is not None:
+            yield issued
         if task.launch_ps:
             yield self.env.timeout(task.launch_ps)
-        record.parts.append(("launch", task.launch_ps))
+        record.parts.append(("launch", self._now() - start_ps))
 
-    def _body(self, task: Task, record: TaskRecord) -> Process:
+    def _body(self, task: Task, record: TaskRecord, fetched: simpy.Process | None) -> Process:
         """Loads, stores too large to be posted, and what compute adds to the time they take."""
         start_ps = self._now()
-        moves = [self._move(t) for t in moved_with_compute(task)]
+        if fetched:
+            yield fetched  # one stream of loads, not two in each other's rows
+        moves = [self._move(t) for t in moved_with_compute(task) if not t.ahead]
         if moves:
             yield self.env.all_of(moves)
         moved_ps = self._now() - start_ps
@@ -102,7 +214,8 @@ class Engine:
             stores = [self._move(t) for t in stores_waited_for(task)]
             yield self.env.all_of([*stores, self.env.timeout(task.drain_ps)])
             moves += stores
-        served: list[Any] = [event.value for event in moves]
+        early: Any = fetched.value if fetched else []
+        served: list[Any] = [*early, *(event.value for event in moves)]
         self._explain(task, record, start_ps, served)
 
     def _program(self, task: Task, record: TaskRecord) -> Process:
@@ -112,51 +225,12 @@ class Engine:
         if task.program is None or not isinstance(memory, PimMemory):
             raise SimulationError(f"task {task.name!r}: {task.program_memory!r} runs no programs")
         served: ProgramServed = yield memory.run(task.program)
-        record.serve(task.program_memory, served.start_ps, served.end_ps)
-        memory.read_bytes += task.program_read_bytes
-        memory.write_bytes += task.program_write_bytes
-        record.bound_ps = task.ideal_ps
-        record.bound = f"{self.name} banks"
-        parts = served.parts_ps
-        bound = min(task.ideal_ps, parts["compute"])
-        record.parts += [
-            ("wait", served.start_ps - start_ps),
-            ("fill", parts["load"] + parts["drain"] + parts["modes"]),
-            ("bound", bound),
-            ("quantisation", parts["compute"] - bound),
-            ("row_miss", parts["rows"]),
-            ("refresh", parts["refresh"]),
-        ]
+        note_program(task, record, memory, served, start_ps)
 
     def _explain(
         self, task: Task, record: TaskRecord, start_ps: int, served: Sequence[Served]
     ) -> None:
-        moved = moved_before_end(task)
-        for transfer, part in zip(moved, served, strict=True):
-            record.serve(transfer.memory, part.start_ps, part.end_ps)
-        bytes_ps = self._bytes_ps(moved)
-        at_peak_ps = max(bytes_ps.values(), default=0)
-        record.memory_ps = bytes_ps
-        record.bound_ps = max(task.ideal_ps, at_peak_ps)
-        record.bound = bound_of(task, bytes_ps)
-        memory_ps = max((s.end_ps for s in served), default=start_ps) - start_ps
-        record.parts += split_body(
-            body_ps=self._now() - start_ps,
-            compute_ps=task.compute_ps,
-            ideal_ps=task.ideal_ps,
-            memory_ps=memory_ps,
-            bytes_ps=at_peak_ps,
-            refresh_ps=max((s.refresh_ps for s in served), default=0),
-        )
-
-    def _bytes_ps(self, moved: Sequence[Transfer]) -> dict[str, int]:
-        sizes: dict[str, int] = {}
-        for t in moved:
-            sizes[t.memory] = sizes.get(t.memory, 0) + t.size_bytes
-        return {
-            name: ns_to_ps(size / self._memories[name].peak_bytes_per_ns)
-            for name, size in sizes.items()
-        }
+        note_body(task, record, self._memories, served, start_ps, self._now())
 
     def _move(self, transfer: Transfer) -> simpy.Event:
         return self.env.process(self._transfer(transfer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bankwidth.spec import AsicSpec, GpuSpec
+from bankwidth.spec import AsicSpec, GpuSpec, NpuSpec, RooflineSpec
 
 
 def _gpu_items(spec: GpuSpec) -> dict[str, float]:
@@ -27,9 +27,35 @@ def _asic_items(spec: AsicSpec) -> dict[str, float]:
     return {"add": energy.add_pj, "mul": energy.mul_pj, "sram": energy.sram_pj_per_bit}
 
 
-_ITEMS: dict[str, Callable[[Any], dict[str, float]]] = {"gpu": _gpu_items, "asic": _asic_items}
+def _npu_items(spec: NpuSpec) -> dict[str, float]:
+    energy = spec.energy
+    return {
+        "mac": energy.mac_pj,
+        "vector_op": energy.vector_op_pj,
+        "scratchpad": energy.scratchpad_pj_per_bit,
+    }
 
 
-def item_energies_pj(spec: GpuSpec | AsicSpec) -> dict[str, float]:
+def _roofline_items(spec: RooflineSpec) -> dict[str, float]:
+    energy = spec.energy
+    matrix = {f"matrix {dtype}": pj for dtype, pj in energy.flop_pj.items()}
+    vector = {f"vector {dtype}": pj for dtype, pj in energy.vector_flop_pj.items()}
+    bits = {
+        "cache": energy.cache_pj_per_bit,
+        "core": spec.cores.feed_pj_per_bit if spec.cores else 0.0,
+        "link": spec.ring.energy_pj_per_bit if spec.ring else 0.0,
+    }
+    return matrix | vector | bits
+
+
+_ITEMS: dict[str, Callable[[Any], dict[str, float]]] = {
+    "gpu": _gpu_items,
+    "asic": _asic_items,
+    "npu": _npu_items,
+    "roofline": _roofline_items,
+}
+
+
+def item_energies_pj(spec: GpuSpec | AsicSpec | NpuSpec | RooflineSpec) -> dict[str, float]:
     """Energy of one of each item that the engine's lowering counts."""
     return _ITEMS[spec.kind](spec)

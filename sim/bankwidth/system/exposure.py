@@ -24,7 +24,7 @@ class OperatorTime:
 
 
 def operator_times(groups: Sequence[Sequence[TaskRecord]]) -> list[OperatorTime]:
-    """One entry per operator from its tasks' records, which are in the order they ran."""
+    """One entry per operator from its tasks' records."""
     times = [_own(records) for records in groups]
     frontier = 0
     for time in sorted(times, key=lambda t: (t.start_ps, t.end_ps)):
@@ -39,24 +39,39 @@ def _own(records: Sequence[TaskRecord]) -> OperatorTime:
     merged = dict.fromkeys(PARTS, 0)
     for part, ps in parts:
         merged[part] += ps
-    start, end = records[0].start_ps, records[-1].end_ps
+    start, end = min([r.start_ps for r in records]), max([r.end_ps for r in records])
     return OperatorTime(start_ps=start, end_ps=end, owned_ps=end - start, parts_ps=merged)
 
 
 def _in_order(records: Sequence[TaskRecord]) -> list[tuple[str, int]]:
+    """Parts of tasks that may run side by side: what lies before an earlier one's end is hidden."""
+    if len(records) == 1:
+        return records[0].parts
     parts: list[tuple[str, int]] = []
-    now = records[0].start_ps
-    for record in records:
-        parts.append(("wait", record.start_ps - now))
-        parts.extend(record.parts)
-        now = record.end_ps
+    ordered = sorted(records, key=lambda record: (record.start_ps, record.end_ps))
+    now = ordered[0].start_ps
+    for record in ordered:
+        parts.append(("wait", max(0, record.start_ps - now)))
+        parts.extend(_without_front(record.parts, max(0, now - record.start_ps)))
+        now = max(now, record.end_ps)
     return parts
+
+
+def _without_front(parts: Sequence[tuple[str, int]], hidden_ps: int) -> Sequence[tuple[str, int]]:
+    if hidden_ps == 0:
+        return parts
+    left = []
+    for part, ps in parts:
+        cut = min(hidden_ps, ps)
+        hidden_ps -= cut
+        left.append((part, ps - cut))
+    return left
 
 
 def _expose(time: OperatorTime, frontier_ps: int) -> None:
     """Cut off what lies before `frontier_ps`, part by part from the front."""
     hidden = max(0, min(frontier_ps, time.end_ps) - time.start_ps)
-    for part in PARTS:
+    for part in PARTS if hidden else ():
         cut = min(hidden, time.parts_ps[part])
         time.parts_ps[part] -= cut
         hidden -= cut

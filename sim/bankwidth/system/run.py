@@ -10,6 +10,8 @@ import simpy
 
 from bankwidth.errors import SimulationError
 from bankwidth.mapping.plan import Plan, Task
+from bankwidth.system.engine import ahead
+from bankwidth.system.line import is_line, run_line
 from bankwidth.system.record import TaskRecord
 from bankwidth.system.wiring import Wired
 
@@ -37,6 +39,17 @@ def run_plan(wired: Wired, plan: Plan, progress: Progress | None = None) -> Run:
 
     Raises SimulationError that names who waits for what when tasks are left that cannot start.
     """
+    records = (
+        run_line(wired, plan, progress) if is_line(wired, plan) else _loop(wired, plan, progress)
+    )
+    for memory in wired.memories.values():
+        memory.finish()
+    latency_ps = max((r.end_ps for r in records), default=0)
+    return Run(plan=plan, records=records, wired=wired, latency_ps=latency_ps)
+
+
+def _loop(wired: Wired, plan: Plan, progress: Progress | None) -> list[TaskRecord]:
+    """Every task as a process on the event loop."""
     env = wired.env
     done = [env.event() for _ in plan.tasks]
     records = [TaskRecord(start_ps=0) for _ in plan.tasks]
@@ -46,19 +59,21 @@ def run_plan(wired: Wired, plan: Plan, progress: Progress | None = None) -> Run:
     stuck = [index for index, event in enumerate(done) if not event.processed]
     if stuck:
         raise SimulationError(_who_waits(plan.tasks, stuck, done))
-    for memory in wired.memories.values():
-        memory.finish()
-    latency_ps = max((r.end_ps for r in records), default=0)
-    return Run(plan=plan, records=records, wired=wired, latency_ps=latency_ps)
+    return records
 
 
 def _run_task(
     wired: Wired, task: Task, record: TaskRecord, done: list[simpy.Event], index: int
 ) -> Generator[simpy.Event, Any, None]:
+    engine = wired.engines[task.engine]
+    fetched = None
+    if ahead(task):
+        early = wired.env.all_of([done[dep] for dep in task.ahead_of])
+        fetched = wired.env.process(engine.fetch(task, early))
     if task.deps:
         yield wired.env.all_of([done[dep] for dep in task.deps])
     record.start_ps = int(wired.env.now)
-    yield from wired.engines[task.engine].run(task, record)
+    yield from engine.run(task, record, fetched)
     done[index].succeed()
 
 

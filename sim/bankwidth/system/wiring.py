@@ -57,7 +57,7 @@ def wire(machine: MachineSpec, *, skip: bool = True, curves: bool = False) -> Wi
     for name, spec in machine.memories.items():
         if name in computing:
             interface = next((links[s.name] for s in machine.links if name in s.ends), None)
-            memories[name] = PimMemory(env, name, spec, computing[name], interface)
+            memories[name] = PimMemory(env, name, spec, computing[name], interface, skip=skip)
         elif curves:
             memories[name] = CurveMemory(env, name, spec)
         else:

@@ -10,6 +10,7 @@ from bankwidth.errors import SpecError, did_you_mean
 from bankwidth.system.run import Progress
 from bankwidth.validate.dram_suite import run_dram
 from bankwidth.validate.gpu_suite import run_gpu
+from bankwidth.validate.pim_suite import run_pim
 from bankwidth.validate.verdicts import Verdict
 
 # Takes files of reference figures (None: the suite's own) and where to report progress.
@@ -17,8 +18,9 @@ RunSuite = Callable[..., Verdict]
 SUITES: Final[dict[str, RunSuite]] = {
     "dram": run_dram,
     "gpu": run_gpu,
+    "pim": run_pim,
 }
-TAKE_SEVERAL: Final = frozenset({"gpu"})  # suites that take more than one file
+TAKE_SEVERAL: Final = frozenset({"gpu", "pim"})  # suites that take more than one file
 
 
 def validate(

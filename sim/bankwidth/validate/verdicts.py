@@ -50,6 +50,42 @@ class Case:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Ours beside a published range, in which it should lie."""
+
+    id: str
+    quantity: str
+    low: float
+    high: float
+    ours: float
+    source: str = ""
+    note: str = ""
+    tolerance_pct: float = 0.0
+
+    @property
+    def reference(self) -> str:
+        """The range in words."""
+        return f"{self.low:g} to {self.high:g}"
+
+    @property
+    def error_pct(self) -> float:
+        """How far ours lies outside, of the nearer end; 0 inside."""
+        nearest = min(max(self.ours, self.low), self.high)
+        return 100.0 * (self.ours - nearest) / abs(nearest) if self.ours != nearest else 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether ours lies in the range."""
+        return self.low <= self.ours <= self.high
+
+    def to_json(self) -> dict[str, Any]:
+        """As of a `Case`, the range in words."""
+        said = {key: text for key in ("source", "note") if (text := getattr(self, key))}
+        keys = ("id", "quantity", "reference", "ours", "error_pct", "tolerance_pct", "ok")
+        return {key: getattr(self, key) for key in keys} | said
+
+
 def _counted(figure: Figure) -> Figure:
     """Of counts by name, those that are not 0: a name may be left out."""
     if isinstance(figure, Mapping):
@@ -107,7 +143,7 @@ class Verdict:
 
     suite: str
     source: str  # file of the reference figures
-    cases: Sequence[Case | ErrorCase]
+    cases: Sequence[Case | Band | ErrorCase]
     details: Mapping[str, Any] = field(default_factory=dict)  # more to tell, as plain values
     points: Mapping[str, Any] = field(default_factory=dict)  # by case, what figures draw
 

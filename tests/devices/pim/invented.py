@@ -34,7 +34,7 @@ commands:
   REF: {role: refresh, banks: all, access: any, done: 1 ck, energy: 8 pJ}
   RD: {role: column, banks: one, access: plain, moves: out, done: 6 ck, energy: 1 pJ}
   WR: {role: column, banks: one, access: plain, moves: in, done: 3 ck, energy: 1 pJ}
-  GO: {role: column, banks: one, access: plain, moves: in, enters: computing, done: 3 ck, energy: 1 pJ}
+  GO: {role: column, banks: one, access: plain, enters: computing, done: 3 ck, energy: 1 pJ}
   MAC: {role: column, banks: [bank], access: computing, done: 4 ck, energy: 2 pJ}
   LOAD: {role: register, banks: none, access: computing, moves: in, done: 2 ck, energy: 1 pJ}
   STOP: {role: register, banks: none, access: computing, enters: plain, done: 1 ck, energy: 1 pJ}

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.devices.pim.invented import invented
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.devices.pim.invented import invented
 
 from bankwidth.devices.pim.channel import LogEntry, PimChannel
 from bankwidth.devices.pim.check import violations

@@ -64,10 +64,13 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
     assert all(part in str(caught.value) for part in ("NO_SUCH", "lanes", "parsec"))
 
 
-def test_refresh_that_leaves_no_time(tmp_path: Path) -> None:
-    spec = _loaded(tmp_path, {"refresh_interval": "400 ns"})
-    with pytest.raises(SpecError, match="refresh_interval: 800 ck"):
-        config_of(spec)
+def test_contradictory_timing(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="refresh_interval: 800 ck, but refreshing"):
+        _loaded(tmp_path, {"refresh_interval": "400 ns"})
+    row = {"before": ["WR_SBK"], "after": ["RD_SBK"], "gap": "18 ck"}
+    with pytest.raises(SpecError, match="WR_SBK -> RD_SBK is 18 ck here, but 17 ck in gaps.7"):
+        _loaded(tmp_path, {"gaps/9": row})
+    _loaded(tmp_path, {"gaps/9": row | {"scope": "bank", "gap": "19 ck"}})
 
 
 def test_gaps_in_ns_round_up_to_ticks(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bankwidth.mapping.lower_pim import geometry_of
+from bankwidth.mapping.pim_geometry import geometry_of
 from bankwidth.spec import MachineSpec, PimSpec, find, load_machine, sources_of
 
 

@@ -17,7 +17,7 @@ from bankwidth.spec.pim import MAX_QUEUE
 PARTS: Final = ("compute", "load", "drain", "rows", "modes", "refresh")
 _LOG_ENTRIES: Final = 1024
 PLAIN_QUEUE: Final = 32  # commands that the controller sees at once of plain traffic
-_CONTROLLER_WORDS: Final = 5
+_CONTROLLER_WORDS: Final = 6
 # Arrays that are a channel's own; a clone gets copies.
 _OWN: Final = (
     "_params", "_state", "_ready", "_history", "_queue", "_rows", "_counts", "_parts", "_log",
@@ -44,22 +44,23 @@ class PimChannel:
     def __init__(
         self, config: PimConfig, *, refresh: bool = True, skip: bool = True, log: bool = False
     ) -> None:
-        from bankwidth.devices.pim import kernel  # numba only when something runs
+        from bankwidth.devices.pim import kernel, kernel_grouped  # numba only when something runs
 
         self.config = config
         self._kernel = kernel
+        self._grouped = kernel_grouped
         num_commands = len(config.names)
         self._params = _params(config, refresh=refresh, skip=skip)
         self._state = np.zeros(kernel.NUM_STATE, dtype=np.int64)
         self._state[kernel.S_LAST] = -1
         self._state[kernel.S_LAST_ROW] = -1
         self._state[kernel.S_ACCESS] = kernel.FIRST_ACCESS
-        self._state[kernel.S_DUE] = config.refresh_ck
+        self._state[kernel.S_DUE] = config.refresh_ck // config.controller.ranks
         self._ready = np.zeros((config.banks + 1, num_commands), dtype=np.int64)
         num_windows, longest = len(config.windows), int(config.windows[:, 1].max(initial=1))
         self._history = np.full((num_windows, config.banks, longest), -kernel.NEVER, dtype=np.int64)
         self._queue = np.zeros((MAX_QUEUE, 4), dtype=np.int64)
-        self._rows = np.zeros((2, config.banks), dtype=np.int64)
+        self._rows = np.zeros((3, config.banks), dtype=np.int64)
         self._rows[kernel.OPEN_ROW] = kernel.CLOSED
         self._counts = np.zeros(num_commands, dtype=np.int64)
         self._parts = np.zeros(kernel.NUM_PARTS, dtype=np.int64)
@@ -68,6 +69,7 @@ class PimChannel:
         self._now_ck = 0
         self._finish_ck: int | None = None  # of a program whose commands are all issued
         self._is_running = False
+        self._is_grouped = False  # the controller of the program that runs
 
     @property
     def now_ck(self) -> int:
@@ -137,7 +139,7 @@ class PimChannel:
         if at_ck > self._now_ck:
             self.advance(at_ck)
         kernel = self._kernel
-        self._macros = np.ascontiguousarray(program.macros, dtype=np.int64)
+        self._macros = _placed(program.macros, first_row, self.config.rows)
         for index, value in (
             (kernel.S_POSITION, 0),
             (kernel.S_ISSUED, 0),
@@ -148,6 +150,7 @@ class PimChannel:
             (kernel.S_FLOOR, self._now_ck),
             (kernel.S_QUEUED, 0),
             (kernel.S_FED, 0),
+            (kernel.S_ENTERS, self._now_ck),
         ):
             self._state[index] = value
         self._set_controller(program.is_plain)
@@ -186,8 +189,10 @@ class PimChannel:
         return twin
 
     def _issue(self, until_ck: int) -> int:
+        is_grouped = self._is_grouped and self._state[self._kernel.S_RUNNING]
+        advance = self._grouped.advance if is_grouped else self._kernel.advance
         while True:
-            status = self._kernel.advance(
+            status = advance(
                 self._macros,
                 self._params,
                 self.config.commands,
@@ -214,12 +219,14 @@ class PimChannel:
     def _set_controller(self, is_plain: bool) -> None:
         """Plain traffic goes through a controller that looks ahead, whatever programs need."""
         kernel, controller = self._kernel, self.config.controller
+        self._is_grouped = controller.order == "grouped" and not is_plain
         for index, value in (
             (kernel.P_QUEUE, PLAIN_QUEUE if is_plain else controller.queue),
             (kernel.P_FIRST_READY, is_plain or controller.order == "first_ready"),
             (kernel.P_ROWS_AHEAD, is_plain or controller.rows_ahead),
             (kernel.P_TWO_BUSES, controller.row_and_column),
             (kernel.P_COMPLETE, controller.barrier == "complete"),
+            (kernel.P_HITS_FIRST, controller.hits_first and not is_plain),
         ):
             self._params[index] = value
 
@@ -237,11 +244,20 @@ class PimChannel:
         return is_other and self._params[self._kernel.P_ENTER + needed] < 0
 
 
+def _placed(macros: NDArray[np.int64], first_row: int, rows: int) -> NDArray[np.int64]:
+    """Macros whose negative rows are told by their end: those stay where the program moves."""
+    placed = np.array(macros, dtype=np.int64)
+    row = placed[:, 2]
+    placed[:, 2] = np.where(row < 0, rows + row - first_row, row)
+    return placed
+
+
 def _params(config: PimConfig, *, refresh: bool, skip: bool) -> NDArray[np.int64]:
     """Settings of the kernel; those of the controller are filled in when a program starts."""
     fixed = (config.with_role("refresh", "all"), config.refresh_ck if refresh else 0, int(skip))
     entering = [_entering(config, access) for access in range(len(config.accesses))]
-    return np.array([*fixed, *[0] * _CONTROLLER_WORDS, *entering], dtype=np.int64)
+    lapse_ck = config.refresh_ck // config.controller.ranks
+    return np.array([*fixed, *[0] * _CONTROLLER_WORDS, *entering, lapse_ck], dtype=np.int64)
 
 
 def _entering(config: PimConfig, access: int) -> int:

@@ -92,10 +92,10 @@ class PimConfig:
 
 
 def config_of(spec: PimSpec) -> PimConfig:
-    """Tables of a description. Raises SpecError if refresh would leave no time to read a row."""
+    """Tables of a description."""
     tick_ps = round(1000.0 / spec.clock_ghz)
     scopes = level_bits(spec)
-    config = PimConfig(
+    return PimConfig(
         tick_ps=tick_ps,
         banks=spec.banks,
         rows=spec.rows,
@@ -114,8 +114,6 @@ def config_of(spec: PimSpec) -> PimConfig:
         open_mw=spec.background.open_mw,
         closed_mw=spec.background.closed_mw,
     )
-    _check_refresh(config)
-    return config
 
 
 def level_bits(spec: PimSpec) -> dict[str, int]:
@@ -198,17 +196,3 @@ def _window_members(spec: PimSpec) -> NDArray[np.int64]:
 def _numbers(listed: Iterable[str], names: list[str]) -> list[int]:
     listed = list(listed)
     return list(range(len(names))) if EVERY in listed else [names.index(n) for n in listed]
-
-
-def _check_refresh(config: PimConfig) -> None:
-    """Refresh, reopening a row and one column must fit twice into the refresh interval."""
-    refresh = config.with_role("refresh", "all")
-    activates = np.flatnonzero(config.codes("role") == ROLES.index("activate"))
-    largest = config.gaps.max(axis=0)
-    opening = int(largest[activates].max()) if len(activates) else 0
-    needed = int(largest[refresh].max()) + 2 * opening + int(largest.max())
-    if needed * 2 > config.refresh_ck:
-        raise SpecError(
-            f"refresh_interval: {config.refresh_ck} ck, but refreshing, opening and closing a row "
-            f"takes {needed} ck; the interval must be at least twice that"
-        )

@@ -32,17 +32,19 @@ W_SCOPE, W_COUNT, W_TICKS = range(3)
 # params[...], then per access the command that enters it
 (
     P_REFRESH, P_REFRESH_CK, P_SKIP, P_QUEUE, P_FIRST_READY, P_ROWS_AHEAD, P_TWO_BUSES, P_COMPLETE,
-) = range(8)  # fmt: skip
-P_ENTER = 8
+    P_HITS_FIRST,
+) = range(9)  # fmt: skip
+P_ENTER = 9
 # state[...]
 (
     S_LAST, S_ACCESS, S_POSITION, S_ISSUED, S_REPEATS, S_ROW_BASE, S_START, S_DUE, S_FINISH, S_MARK,
     S_HITS, S_MISSES, S_OPEN_BANKS, S_OPEN_SINCE, S_OPEN_CK, S_REFRESH_END, S_MODE_END, S_RUNNING,
     S_BUSY, S_LOGGED, S_FLOOR, S_LAST_ROW, S_QUEUED, S_FED, S_SKIPPED, S_OWN,
-) = range(26)  # fmt: skip
-NUM_STATE = 26
+    S_ENTERS,
+) = range(27)  # fmt: skip
+NUM_STATE = 27
 # rows[...]
-OPEN_ROW, FRESH = range(2)
+OPEN_ROW, FRESH, OPENED_BY = range(3)  # OPENED_BY: the activate, while a row is open
 CLOSED = -1
 # parts[...]: what the time of a program is owed to
 COMPUTE, LOAD, DRAIN, ROWS, MODES, REFRESHING = range(6)
@@ -75,6 +77,42 @@ def last_bank(command: int, bank: int, banks: int, commands: NDArray[np.int64]) 
 
 
 @njit(cache=True)
+def _all_bits(banks: int) -> int:
+    """All bits that a bank's number may have."""
+    bits = 1
+    while bits < banks:
+        bits <<= 1
+    return bits - 1
+
+
+@njit(cache=True)
+def rest_of(command: int, banks: int, commands: NDArray[np.int64]) -> int:
+    """Bits of a bank's number that a command's address leaves open.
+
+    With `banks` in all, the banks that it touches are `start | part` for every `part` of these
+    bits, see `next_part`; a number that no bank has is left out.
+    """
+    if commands[command, BANKS] == ONE_BANK:
+        return 0
+    return int(_all_bits(banks) & ~commands[command, PICKS])
+
+
+@njit(cache=True)
+def start_of(command: int, bank: int, commands: NDArray[np.int64]) -> int:
+    """The lowest bank that a command touches."""
+    kind = commands[command, BANKS]
+    if kind == ONE_BANK:
+        return bank
+    return int(bank & commands[command, PICKS]) if kind == SOME_BANKS else 0
+
+
+@njit(cache=True)
+def next_part(part: int, rest: int) -> int:
+    """The part of the bits `rest` that follows; 0 after the last."""
+    return (part - rest) & rest
+
+
+@njit(cache=True)
 def earliest_ck(
     command: int,
     bank: int,
@@ -89,10 +127,20 @@ def earliest_ck(
     is_column = role == COLUMN or role == REGISTER
     last = state[S_LAST] if is_column or params[P_TWO_BUSES] == 0 else state[S_LAST_ROW]
     tick = max(last + 1, ready[banks, command])
-    for b in range(first_bank(command, bank, commands), last_bank(command, bank, banks, commands)):
-        if ready[b, command] > tick and touches(command, bank, b, commands):
+    if commands[command, BANKS] == NO_BANK:
+        return int(tick)
+    if commands[command, BANKS] == ALL_BANKS:
+        for b in range(banks):
+            tick = max(tick, ready[b, command])
+        return int(tick)
+    start, rest, part = start_of(command, bank, commands), rest_of(command, banks, commands), 0
+    while True:
+        b = start | part
+        if b < banks and ready[b, command] > tick:
             tick = ready[b, command]
-    return int(tick)
+        part = next_part(part, rest)
+        if part == 0:
+            return int(tick)
 
 
 @njit(cache=True)
@@ -101,10 +149,21 @@ def _all_are(
 ) -> bool:
     """Whether `row` is open, or nothing if it is CLOSED, in all banks that a command touches."""
     banks = rows.shape[1]
-    for b in range(first_bank(command, bank, commands), last_bank(command, bank, banks, commands)):
-        if rows[OPEN_ROW, b] != row and touches(command, bank, b, commands):
+    if commands[command, BANKS] == NO_BANK:
+        return True
+    if commands[command, BANKS] == ALL_BANKS:
+        for b in range(banks):
+            if rows[OPEN_ROW, b] != row:
+                return False
+        return True
+    start, rest, part = start_of(command, bank, commands), rest_of(command, banks, commands), 0
+    while True:
+        b = start | part
+        if b < banks and rows[OPEN_ROW, b] != row:
             return False
-    return True
+        part = next_part(part, rest)
+        if part == 0:
+            return True
 
 
 @njit(cache=True)
@@ -176,16 +235,24 @@ def _make_ready(
     if commands[command, BANKS] == NO_BANK:
         return
     picks = commands[command, PICKS]
+    is_one = commands[command, BANKS] == ONE_BANK
     for scope in range(1, gaps.shape[0]):
         common = scopes[scope] & picks  # what tells the instances apart that it touches
-        is_own = commands[command, BANKS] == ONE_BANK and scope == 1
+        is_own = is_one and scope == 1
+        start = bank if is_own else bank & common
+        rest = 0 if is_own else _all_bits(banks) & ~common
         for after in range(commands.shape[0]):
             gap = gaps[scope, command, after]
             if gap == 0:  # most pairs have no row of this scope
                 continue
-            for b in range(bank if is_own else 0, bank + 1 if is_own else banks):
-                if (b & common) == (bank & common):
+            part = 0
+            while True:
+                b = start | part
+                if b < banks:
                     ready[b, after] = max(ready[b, after], tick + gap)
+                part = next_part(part, rest)
+                if part == 0:
+                    break
 
 
 @njit(cache=True)
@@ -252,6 +319,7 @@ def _act_on_rows(
         for b in range(first, last):
             if touches(command, bank, b, commands):
                 _set_row(tick, b, row if role == ACTIVATE else CLOSED, state, rows)
+                rows[OPENED_BY, b] = command
     elif role == COLUMN:
         for b in range(first, last):
             if touches(command, bank, b, commands):
@@ -435,21 +503,29 @@ def _pass_barriers(
 
 
 @njit(cache=True)
+def feed_one(
+    program: NDArray[np.int64], queue: NDArray[np.int64], state: NDArray[np.int64]
+) -> None:
+    """Put the command that follows, or a barrier, at the end of the queue."""
+    macro = program[state[S_POSITION]]
+    place = state[S_QUEUED]
+    queue[place, COMMAND] = macro[COMMAND]
+    queue[place, ROW] = macro[ROW] + state[S_ROW_BASE]
+    queue[place, BANK] = macro[BANK]
+    state[S_QUEUED] += 1
+    state[S_ISSUED] += 1
+    if macro[COMMAND] == BARRIER or state[S_ISSUED] >= macro[COUNT]:
+        state[S_FED] = int(_step_position(program.shape[0], state))
+
+
+@njit(cache=True)
 def _feed(
     program: NDArray[np.int64], queue: NDArray[np.int64], params: NDArray[np.int64],
     state: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Fill the queue with the commands that follow, as long as it has room."""
     while state[S_QUEUED] < params[P_QUEUE] and state[S_FED] == 0:
-        macro = program[state[S_POSITION]]
-        place = state[S_QUEUED]
-        queue[place, COMMAND] = macro[COMMAND]
-        queue[place, ROW] = macro[ROW] + state[S_ROW_BASE]
-        queue[place, BANK] = macro[BANK]
-        state[S_QUEUED] += 1
-        state[S_ISSUED] += 1
-        if macro[COMMAND] == BARRIER or state[S_ISSUED] >= macro[COUNT]:
-            state[S_FED] = int(_step_position(program.shape[0], state))
+        feed_one(program, queue, state)
 
 
 @njit(cache=True)
@@ -485,6 +561,27 @@ def _is_wanted(
 
 
 @njit(cache=True)
+def _waits_for_hits(
+    place: int, commands: NDArray[np.int64], rows: NDArray[np.int64], queue: NDArray[np.int64],
+    queued: int,
+) -> bool:  # fmt: skip
+    """Whether a column command of the queue, addressed to the same bank, can use an open row.
+
+    The address of a command to all banks is bank 0. The oldest command waits for none.
+    """
+    if place == 0 or commands[queue[place, COMMAND], BANKS] == NO_BANK:
+        return False
+    for i in range(queued):
+        other, bank = queue[i, COMMAND], queue[i, BANK]
+        if other == BARRIER or commands[other, ROLE] != COLUMN:
+            continue
+        if max(bank, 0) == max(queue[place, BANK], 0):
+            if _all_are(other, bank, queue[i, ROW], commands, rows):
+                return True
+    return False
+
+
+@njit(cache=True)
 def _choose(
     params: NDArray[np.int64], commands: NDArray[np.int64], state: NDArray[np.int64],
     ready: NDArray[np.int64], rows: NDArray[np.int64], queue: NDArray[np.int64],
@@ -496,6 +593,7 @@ def _choose(
     best, best_command, best_tick = -1, -1, NEVER
     is_behind = False  # a barrier, or in order another column command
     soonest = min(state[S_LAST], state[S_LAST_ROW] if params[P_TWO_BUSES] == 1 else NEVER) + 1
+    soonest = max(soonest, state[S_START])
     for i in range(state[S_QUEUED]):
         command, row, bank = queue[i, COMMAND], queue[i, ROW], queue[i, BANK]
         if command == BARRIER:
@@ -505,6 +603,7 @@ def _choose(
         if is_same and row == queue[i - 1, ROW]:
             continue  # ready no sooner than the one before it
         needed, tick = next_command(command, bank, row, params, commands, state, ready, rows)
+        tick = max(tick, state[S_START])
         if needed < 0 or commands[needed, ROLE] == MODE:
             if i == 0:
                 return i, needed, max(tick, state[S_FLOOR])
@@ -522,6 +621,9 @@ def _choose(
             i, needed, bank, commands, rows, queue, state[S_QUEUED]
         ):
             continue
+        if params[P_HITS_FIRST] == 1 and role == REGISTER:
+            if _waits_for_hits(i, commands, rows, queue, state[S_QUEUED]):
+                continue
         best, best_command, best_tick = i, needed, tick
         if tick <= soonest:
             break
@@ -536,7 +638,7 @@ def _refresh_first(
     history: NDArray[np.int64], rows: NDArray[np.int64], counts: NDArray[np.int64],
     parts: NDArray[np.int64], log: NDArray[np.int64],
 ) -> int:  # fmt: skip
-    """Issue what a refresh needs, or it, if it is due by `tick`: 1; 0 if none is, -1 at the limit."""
+    """Issue what a refresh due by `tick` needs, or it: 1; 0 if none is due, -1 at the limit."""
     if params[P_REFRESH_CK] == 0 or state[S_DUE] > tick:
         return 0
     refresh = params[P_REFRESH]
@@ -550,6 +652,22 @@ def _refresh_first(
         state[S_DUE] += params[P_REFRESH_CK]
         state[S_REFRESH_END] = at + gaps[:, refresh].max()
     return 1
+
+
+@njit(cache=True)
+def _goes_before_refresh(
+    tick: int, needed: int, params: NDArray[np.int64], commands: NDArray[np.int64],
+    state: NDArray[np.int64], ready: NDArray[np.int64], rows: NDArray[np.int64],
+) -> bool:  # fmt: skip
+    """Whether a command on a column bus of its own issues while a refresh that is due must wait."""
+    if needed < 0 or params[P_TWO_BUSES] == 0 or params[P_REFRESH_CK] == 0:
+        return False
+    role = commands[needed, ROLE]
+    if (role != COLUMN and role != REGISTER) or state[S_DUE] > tick:
+        return False
+    refresh = params[P_REFRESH]
+    _, at = next_command(refresh, 0, CLOSED, params, commands, state, ready, rows)
+    return bool(tick < max(at, state[S_DUE]))
 
 
 @njit(cache=True)
@@ -575,8 +693,10 @@ def _advance_queued(
             return DONE
         place, needed, tick = _choose(params, commands, state, ready, rows, queue)
         tick = max(tick, state[S_START])
-        status = _refresh_first(tick, limit, params, commands, scopes, gaps, windows, in_window,
-                                state, ready, history, rows, counts, parts, log)  # fmt: skip
+        status = 0
+        if not _goes_before_refresh(tick, needed, params, commands, state, ready, rows):
+            status = _refresh_first(tick, limit, params, commands, scopes, gaps, windows, in_window,
+                                    state, ready, history, rows, counts, parts, log)  # fmt: skip
         if status == 1:
             continue
         if status < 0 or tick > limit:

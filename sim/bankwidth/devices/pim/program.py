@@ -95,6 +95,12 @@ class MacroList:
         return np.array(self._rows, dtype=np.int64).reshape(-1, 4)
 
 
+def mac_of(config: PimConfig) -> str | None:
+    """The command named MAC, or MAC_ and more, that touches most banks; None without one."""
+    names = [name for name in config.names if name == "MAC" or name.startswith("MAC_")]
+    return max(names, key=lambda name: len(config.touched(name)), default=None)
+
+
 def program_of(
     config: PimConfig,
     channels: tuple[ChannelProgram, ...],
@@ -107,6 +113,7 @@ def program_of(
     counts = np.zeros(len(config.names), dtype=np.int64)
     for group in channels:
         counts += group.counts(len(config.names)) * group.channels
+    mac = mac_of(config)
     moves_in, moves_out = (config.codes("moves") == MOVES.index(way) for way in ("in", "out"))
     return PimProgram(
         channels=channels,
@@ -114,7 +121,7 @@ def program_of(
         in_bytes=int(counts[moves_in].sum()) * config.burst_bytes,
         out_bytes=int(counts[moves_out].sum()) * config.burst_bytes,
         bank_bytes=int((counts * _bursts_in_banks(config)).sum()) * config.burst_bytes,
-        mac_commands=int(counts[config.index(MAC)]) if MAC in config.names else 0,
+        mac_commands=int(counts[config.index(mac)]) if mac else 0,
         flops=flops,
         asic_adds=asic_adds,
         counts={name: int(n) for name, n in zip(config.names, counts, strict=True) if n},

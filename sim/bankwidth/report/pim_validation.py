@@ -1,0 +1,88 @@
+"""What `validate pim` prints: a table of the references, what does not hold, published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Case = Mapping[str, Any]
+Group = Mapping[str, Any]
+Suite = Mapping[str, Any]
+
+MAX_SHOWN: Final = 10  # failing cases of a group; the others are counted
+_PUBLISHED: Final = "published"
+
+
+def print_pim_validation(suite: Suite, console: Console) -> None:
+    """Prints a suite, given as its JSON."""
+    console.print(Text(f"pim against {suite['source']}", "bold"), soft_wrap=True)
+    console.print(_summary(suite["groups"]))
+    for group, cases in groups_of(suite):
+        for line in _lines(group, cases):
+            console.print(line, soft_wrap=True)
+    held = f"pim: {suite['ok']} of {suite['n']} figures hold"
+    console.print(Text(held, "bold green" if suite["ok"] == suite["n"] else "bold red"))
+
+
+def groups_of(suite: Suite) -> Iterator[tuple[Group, Sequence[Case]]]:
+    """Each group with its cases, which stand one group behind the other."""
+    ends = list(accumulate(group["n"] for group in suite["groups"]))
+    for group, end in zip(suite["groups"], ends, strict=True):
+        yield group, suite["cases"][end - group["n"] : end]
+
+
+def _summary(groups: Sequence[Group]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("figures of", "hold", "mean error", "largest"):
+        table.add_column(title, justify="left" if title == "figures of" else "right")
+    for group in groups:
+        errors = (percent(group[key]) for key in ("mean_error_pct", "max_error_pct"))
+        table.add_row(group["name"], f"{group['ok']} of {group['n']}", *errors)
+    return table
+
+
+def percent(value: float | None) -> str:
+    """An error as text; a dash where there is none."""
+    return "-" if value is None else f"{value:.3g} %"
+
+
+def _lines(group: Group, cases: Sequence[Case]) -> Iterator[Text]:
+    """Published figures all, of a simulator's rows those that do not hold."""
+    is_published = group["name"].endswith(_PUBLISHED)
+    shown = [case for case in cases if is_published or not case["ok"]]
+    if shown:
+        yield Text(group["name"], "bold")
+    for case in shown if is_published else shown[:MAX_SHOWN]:
+        verdict = ("ok    ", "green") if case["ok"] else ("FAILS ", "bold red")
+        yield Text.assemble(verdict, told(case))
+        if case.get("note"):
+            yield Text(f"        {case['note']}", "dim")
+    if not is_published and len(shown) > MAX_SHOWN:
+        yield Text(f"      and {len(shown) - MAX_SHOWN} more (--json has all)")
+
+
+def told(case: Case) -> str:
+    """A figure of the reference, ours, and the error or the band."""
+    head = f"{case['id']}  {case['quantity']}: reference {figure(case['reference'])}, "
+    return head + ", ".join([f"ours {figure(case['ours'])}", *_distance(case)])
+
+
+def _distance(case: Case) -> Iterator[str]:
+    if case["error_pct"] is not None:
+        yield f"error {case['error_pct']:+.3g} %"
+    if case.get("tolerance_pct"):
+        yield f"tolerance {case['tolerance_pct']:.3g} %"
+
+
+def figure(value: Any) -> str:
+    """A number with six digits, a band as from-to, anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return " to ".join(map(figure, value))
+    return str(value)
