@@ -6,7 +6,7 @@ import pytest
 
 from bankwidth.errors import MappingError
 from bankwidth.mapping.build import choose_engine, lowerings, make_plan
-from bankwidth.operators import Block, Collective, Matmul, Norm, Trace, make_trace
+from bankwidth.operators import Block, Collective, Matmul, Norm, Operator, Trace, make_trace
 from bankwidth.spec import MachineSpec, load_machine, load_workload
 
 

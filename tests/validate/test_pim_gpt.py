@@ -38,8 +38,14 @@ def test_ratios_are_of_times_and_of_energies(one_context: int) -> None:
 
 def test_a_processor_takes_what_a_run_takes() -> None:
     """Operators one by one are the run; their memory starts idle each time."""
-    sizes = {"weight_dtype": "fp32", "activation_dtype": "fp32", "kv_dtype": "fp32"}
-    trace = make_trace(load_workload(MODEL), phase="decode", context=64, **sizes)
+    trace = make_trace(
+        load_workload(MODEL),
+        phase="decode",
+        context=64,
+        weight_dtype="fp32",
+        activation_dtype="fp32",
+        kv_dtype="fp32",
+    )
     run = simulate(load_machine("xeon-gold-6154"), trace)
     assert XEON.token_ns(MODEL, (64,), cached=True) == pytest.approx(run.latency_ns, rel=0.03)
 
@@ -81,7 +87,9 @@ def test_more_channels_have_more_of_the_link() -> None:
     usual, wide = load_machine("pim-gpt"), pim_gpt.with_channels(16)
     assert wide.memories["gddr6"].channels == 16
     assert wide.links[0].bandwidth_bytes_per_ns == 2 * usual.links[0].bandwidth_bytes_per_ns
-    assert wide.memories["gddr6"].capacity_bytes == 2 * (usual.memories["gddr6"].capacity_bytes or 0)
+    assert wide.memories["gddr6"].capacity_bytes == 2 * (
+        usual.memories["gddr6"].capacity_bytes or 0
+    )
 
 
 def test_plain_memory_hands_over_weights_and_cache() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
+from bankwidth.devices.pim.program import ChannelProgram
 from bankwidth.errors import MappingError
 from bankwidth.mapping.dealing import ceil_div, shares_of
 from bankwidth.mapping.pim_geometry import PimGeometry
@@ -121,6 +123,18 @@ class KvLayout:
         row = sequence * self.sequence_rows + self.key_rows
         column = group * self.value_columns + token // self.geometry.lanes
         return row * self.geometry.config.columns + column
+
+    def once(
+        self, work: Hashable, make: Callable[[], tuple[ChannelProgram, ...]]
+    ) -> tuple[ChannelProgram, ...]:
+        """Programs over K or V: 16 steps of decode and more have the same, and share them."""
+        if work not in self._made:
+            self._made[work] = make()
+        return self._made[work]
+
+    @cached_property
+    def _made(self) -> dict[Hashable, tuple[ChannelProgram, ...]]:
+        return {}
 
     def check(self, name: str, tokens: int) -> None:
         """Raises MappingError if `tokens` tokens overrun what was reserved."""

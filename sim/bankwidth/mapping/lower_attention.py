@@ -23,6 +23,7 @@ from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.gpu_task import activations_in_l2, kernel_task, shares
 from bankwidth.mapping.plan import Task, Transfer
+from bankwidth.mapping.streams import streams
 from bankwidth.operators import DTYPE_BITS, Attention, Tensor
 
 Counts = Callable[[Chip, Attention, KernelCost], Mapping[str, float]]
@@ -86,7 +87,7 @@ class AttentionLowering:
     def _loads(
         self, op: Attention, size_bytes: int, context: LoweringContext
     ) -> Iterator[Transfer]:
-        for tensor, part in shares(self._read(op), size_bytes):
+        for tensor, part in streams(shares(self._read(op), size_bytes)):
             yield context.transfer(tensor, op.layer, is_write=False, size_bytes=part)
 
     def _stores(

@@ -79,7 +79,7 @@ def _score(layout: KvLayout, steps: Sequence[tuple[int, int]]) -> tuple[ChannelP
         (layout.blocks_of(c), tuple(layout.token_groups(c, n) for _, n in steps))
         for c in range(geometry.channels)
     ]
-    return programs_of_works(works, of_channel)
+    return layout.once(("score", *works), lambda: programs_of_works(works, of_channel))
 
 
 def _loads(layout: KvLayout, block: range) -> list[list[int]]:
@@ -106,7 +106,9 @@ def _context(layout: KvLayout, steps: Sequence[tuple[int, int]]) -> tuple[Channe
                 first += groups
         return macros
 
-    return programs_of_works([layout.value_heads(c) for c in range(geometry.channels)], of_channel)
+    works = [layout.value_heads(c) for c in range(geometry.channels)]
+    columns = [ceil_div(length, geometry.lanes) for _, length in steps]
+    return layout.once(("context", *columns), lambda: programs_of_works(works, of_channel))
 
 
 def lower_kv_append(layout: KvLayout, *, first_token: int, tokens: int = 1) -> PimProgram:

@@ -16,6 +16,7 @@ from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.gpu_task import activation_bytes
 from bankwidth.mapping.plan import Task, Transfer
+from bankwidth.mapping.streams import streams
 from bankwidth.operators import DTYPE_BITS, Attention, Collective, Matmul, Moe, Operator, Tensor
 from bankwidth.operators.vector import SOFTMAX_FLOPS, Elementwise
 from bankwidth.spec import CoresSpec, RingSpec, RooflineSpec
@@ -160,16 +161,9 @@ class RooflineLowering:
     # ---- bytes and energy
 
     def _loads(self, op: Operator, context: LoweringContext) -> Iterator[Transfer]:
-        """Keys and values are one stream: pages of the cache hold both, side by side."""
-        tensors = list(self._through_memory(op, op.inputs))
-        cached = [tensor for tensor in tensors if tensor.role == "kv"]
-        sizes = {tensor.name: tensor.size_bytes for tensor in tensors if tensor.role != "kv"}
-        if cached:
-            sizes[cached[0].name] = sum(tensor.size_bytes for tensor in cached)
-        for tensor in tensors:
-            size = sizes.get(tensor.name)
-            if size is not None:
-                yield context.transfer(tensor, op.layer, is_write=False, size_bytes=size)
+        parts = ((t, t.size_bytes) for t in self._through_memory(op, op.inputs))
+        for tensor, size in streams(parts):
+            yield context.transfer(tensor, op.layer, is_write=False, size_bytes=size)
 
     def _stores(self, op: Operator, context: LoweringContext) -> Iterator[Transfer]:
         """Nobody waits for what the cache can hold until it is written."""

@@ -73,8 +73,7 @@ class PimMappingSpec(Spec):
 
     @classmethod
     def relations(cls, data: object) -> Iterator[Relation]:
-        """The banks' table takes whole results only; rows of their own go with results that stay.
-        """
+        """The banks' table takes whole results only; rows of their own want results that stay."""
         if _chosen(data, "rows") == "own" and _chosen(data, "reuse") == "vector":
             yield ("rows",), "'own' needs results that stay in their registers: set reuse: result"
         is_split = _chosen(data, "reuse") == "vector" and _chosen(data, "partial_sums") == "host"

@@ -161,7 +161,8 @@ def _operators_table(
         **{f"{p}_ns": _ns([t.parts_ps[p] for t in times]) for p in PARTS},
         "flops": [op.flops for op in steps],
     }
-    moved = [_moved(tasks, group) for group in groups]
+    known: dict[Any, tuple[dict[str, int], dict[str, int]]] = {}
+    moved = [_moved([tasks[i] for i in group], known) for group in groups]
     columns["read_bytes"] = [sum(m[0].values()) for m in moved]
     columns["write_bytes"] = [sum(m[1].values()) for m in moved]
     for memory in run.wired.memories:
@@ -189,12 +190,24 @@ def _bound(records: Sequence[TaskRecord], group: Sequence[int]) -> str:
     return max((records[i] for i in group), key=lambda r: r.end_ps - r.start_ps).bound
 
 
-def _moved(tasks: Sequence[Task], group: Sequence[int]) -> tuple[dict[str, int], dict[str, int]]:
-    """Bytes read and written per memory by the tasks of an operator."""
+def _moved(
+    tasks: Sequence[Task], known: dict[Any, tuple[dict[str, int], dict[str, int]]]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes read and written per memory by the tasks of an operator; equal ones are one object."""
+    key = tuple([(id(t.loads), id(t.stores), *_program_bytes(t)) for t in tasks])
+    if key not in known:
+        known[key] = _count_moved(tasks)
+    return known[key]
+
+
+def _program_bytes(task: Task) -> tuple[str, int, int]:
+    return task.program_memory, task.program_read_bytes, task.program_write_bytes
+
+
+def _count_moved(tasks: Sequence[Task]) -> tuple[dict[str, int], dict[str, int]]:
     read: dict[str, int] = {}
     written: dict[str, int] = {}
-    for index in group:
-        task = tasks[index]
+    for task in tasks:
         for t in (*task.loads, *task.stores):
             into = written if t.is_write else read
             into[t.memory] = into.get(t.memory, 0) + t.size_bytes

@@ -62,21 +62,22 @@ def note_program(
     task: Task, record: TaskRecord, memory: PimMemory, served: ProgramServed, start_ps: int
 ) -> None:
     """Where the time of a program went that was handed over at `start_ps`."""
-    record.serve(task.program_memory, served.start_ps, served.end_ps)
+    record.served_ps[task.program_memory] = (served.start_ps, served.end_ps)
     memory.read_bytes += task.program_read_bytes
     memory.write_bytes += task.program_write_bytes
     record.bound_ps = task.ideal_ps
     record.bound = f"{task.engine} banks"
     parts = served.parts_ps
-    bound = min(task.ideal_ps, parts["compute"])
-    record.parts += [
+    compute = parts["compute"]
+    bound = min(task.ideal_ps, compute)
+    record.parts += (
         ("wait", served.start_ps - start_ps),
         ("fill", parts["load"] + parts["drain"] + parts["modes"]),
         ("bound", bound),
-        ("quantisation", parts["compute"] - bound),
+        ("quantisation", compute - bound),
         ("row_miss", parts["rows"]),
         ("refresh", parts["refresh"]),
-    ]
+    )
 
 
 def note_compute(task: Task, record: TaskRecord) -> None:

@@ -66,7 +66,7 @@ def run_line(
     records: list[TaskRecord] = []
     free_ps = 0  # when the task before ended
     for index, task in enumerate(plan.tasks):
-        record = TaskRecord(start_ps=max([records[dep].end_ps for dep in task.deps], default=0))
+        record = TaskRecord(start_ps=_ready_ps(task, records))
         free_ps = _run(wired, task, record, free_ps)
         records.append(record)
         if progress is not None and index % TASKS_BETWEEN_REPORTS == 0:
@@ -74,6 +74,13 @@ def run_line(
     if free_ps > 0:
         wired.env.run(until=free_ps)
     return records
+
+
+def _ready_ps(task: Task, records: list[TaskRecord]) -> int:
+    """When all that a task waits for is over."""
+    if len(task.deps) == 1:
+        return records[task.deps[0]].end_ps
+    return max([records[dep].end_ps for dep in task.deps], default=0)
 
 
 def _run(wired: Wired, task: Task, record: TaskRecord, free_ps: int) -> int:

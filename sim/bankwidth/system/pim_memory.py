@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bankwidth.devices.pim.channel import PARTS
 from bankwidth.devices.pim.config import config_of
 from bankwidth.devices.pim.energy import energy_pj
-from bankwidth.devices.pim.memo import Outcome, channels_of
+from bankwidth.devices.pim.memo import MOST_OUTCOMES, Outcome, channels_of
 from bankwidth.devices.pim.plain import plain_macros
 from bankwidth.devices.pim.program import ChannelProgram, PimProgram, mac_of
 from bankwidth.spec import DramSpec, PimSpec
@@ -70,6 +70,7 @@ class PimMemory:
         self._interface = interface  # programs move their operands and results over it
         self._channels = channels_of(self.config, skip=skip)
         self._lanes = [_Lane(self._channels.idle(), memory.channels)]
+        self._parts: dict[int, tuple[dict[str, int], dict[str, int]]] = {}  # by identity
         self._plain: dict[tuple[int, int, bool], ChannelProgram] = {}
         self._free_ps = 0
         self._busy_ps = 0
@@ -173,8 +174,16 @@ class PimMemory:
         self._merge()
         start_ps, self._free_ps = start_ck * tick_ps, last_ck * tick_ps
         self._busy_ps += self._free_ps - start_ps
-        parts_ps = {part: ck * tick_ps for part, ck in parts_ck.items()}
-        return ProgramServed(start_ps, self._free_ps, parts_ps)
+        return ProgramServed(start_ps, self._free_ps, self._in_ps(parts_ck))
+
+    def _in_ps(self, parts_ck: dict[str, int]) -> dict[str, int]:
+        """Parts in ps; those of an outcome that comes again are the same object."""
+        known = self._parts.get(id(parts_ck))
+        if known is None or known[0] is not parts_ck:
+            known = parts_ck, {part: ck * self.config.tick_ps for part, ck in parts_ck.items()}
+            if len(self._parts) < MOST_OUTCOMES:
+                self._parts[id(parts_ck)] = known
+        return known[1]
 
     def _run_lane(
         self, lane: _Lane, program: ChannelProgram, first_row: int, start_ck: int

@@ -68,7 +68,7 @@ def test_contradictory_timing(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="refresh_interval: 800 ck, but refreshing"):
         _loaded(tmp_path, {"refresh_interval": "400 ns"})
     row = {"before": ["WR_SBK"], "after": ["RD_SBK"], "gap": "18 ck"}
-    with pytest.raises(SpecError, match="WR_SBK -> RD_SBK is 18 ck here, but 17 ck in gaps.7"):
+    with pytest.raises(SpecError, match=r"WR_SBK -> RD_SBK is 18 ck here, but 17 ck in gaps\.7"):
         _loaded(tmp_path, {"gaps/9": row})
     _loaded(tmp_path, {"gaps/9": row | {"scope": "bank", "gap": "19 ck"}})
 
