@@ -31,6 +31,7 @@ bench: $(VENV)/test.stamp  ## speeds
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/dram.py
 	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/pim.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +13,20 @@ from numpy.typing import NDArray
 
 from bankwidth.devices.pim.channel import PimChannel
 from bankwidth.devices.pim.check import violations
+from bankwidth.devices.pim.plain import plain_macros
 from bankwidth.devices.pim.program import ChannelProgram, PimProgram
 from bankwidth.errors import MappingError
 from bankwidth.mapping.kv_layout import KvLayout
 from bankwidth.mapping.lower_pim import lower_matmul, matmul_rows
 from bankwidth.mapping.lower_pim_attention import lower_attention, lower_kv_append
 from bankwidth.mapping.pim_geometry import PimGeometry, RowAllocator, check_dtype, geometry_of
-from bankwidth.spec import PimSpec
+from bankwidth.spec import PimSpec, load_device
 
+ROOT = Path(__file__).parents[2]
+# Designs of AiM's family: those shipped, and the example of the documentation.
+FAMILY = (
+    "pim/gddr6-aim", "pim/cent-aim", "pim/hbm2-neupims", str(ROOT / "docs/examples/ddr5-mac.yaml"),
+)  # fmt: skip
 sizes = st.integers(1, 5000)
 
 
@@ -181,7 +188,12 @@ def test_the_same_program_on_other_rows(geometry: PimGeometry) -> None:
     assert {e.row for e in channel.log if e.command == "MAC_ABK"} == {100, 101}
 
 
-def test_programs_of_all_kinds_issue_legally(spec: PimSpec, geometry: PimGeometry) -> None:
+@pytest.mark.parametrize("device", FAMILY)
+def test_programs_of_all_kinds_issue_legally(device: str) -> None:
+    """On every design of the family, with refreshes and plain traffic between."""
+    spec = load_device(device)
+    assert isinstance(spec, PimSpec)
+    geometry = geometry_of(spec, 8)
     layout = KvLayout(
         geometry=geometry, n_heads=20, n_kv_heads=20, head_dim=80, reserved_tokens=128
     )
@@ -191,10 +203,14 @@ def test_programs_of_all_kinds_issue_legally(spec: PimSpec, geometry: PimGeometr
         lower_kv_append(layout, first_token=99),
         attention.score,
         attention.context,
-        lower_matmul(geometry, m=1, n=5000, k=1600),
+        lower_matmul(geometry, m=1, n=3000, k=1600),
     ):
         channel.run(program.channels[0])
-    assert channel.counts["REF_ALL"] > 3
+        for is_write in (False, True):
+            macros = plain_macros(geometry.config, 40, 200, is_write=is_write)
+            channel.run(ChannelProgram(macros=macros, channels=1, is_plain=True))
+    refresh = geometry.config.names[geometry.config.with_role("refresh", "all")]
+    assert channel.counts[refresh] > 1
     assert violations(channel.log, spec) == []
 
 

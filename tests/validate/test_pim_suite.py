@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from bankwidth.report.pim_validation import groups_of, print_pim_validation, told
+from bankwidth.validate import pim_suite
 from bankwidth.validate.pim_suite import DESIGNS, FOLDER, run_pim
+from bankwidth.validate.verdicts import Case
 
 AIM = "case,params,memory_system_cycles,tCK_ns\n"
 
@@ -74,12 +76,37 @@ def test_published_figures_are_all_printed_with_their_reasons() -> None:
         "name": "ianus published", "n": 2, "ok": 1, "mean_error_pct": 9.7, "max_error_pct": 18.4,
     }  # fmt: skip
     console = Console(record=True, width=200)
-    suite = {"source": "papers", "groups": [group], "cases": [case, held], "n": 2, "ok": 1}
+    suite: dict[str, Any] = {
+        "source": "papers", "groups": [group], "cases": [case, held], "n": 2, "ok": 1,
+        "explained": 1,
+    }  # fmt: skip
     print_pim_validation(suite, console)
     text = console.export_text()
-    assert "FAILS " + told(case) in text
+    assert "other " + told(case) in text
+    assert "FAILS" not in text
     assert "no driver between layers" in text
     assert "ok    " + told(held) in text
+    assert "pim: 1 of 2 figures hold; 1 published ones are other than ours and say why" in text
+    print_pim_validation(suite | {"cases": [case | {"note": ""}, held], "explained": 0}, console)
+    assert "FAILS " + told(case) in console.export_text()
+
+
+def test_published_figures_may_differ_with_a_reason_rows_may_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert not run_pim(_file(tmp_path, AIM + "af,1,90,0.5\n")).ok
+    cases = [
+        Case(id="a", quantity="x", reference=1, ours=2, note="because"),
+        Case(id="b", quantity="x", reference=1, ours=1),
+    ]
+    monkeypatch.setattr(pim_suite, "_files", lambda _: [])
+    monkeypatch.setattr(pim_suite, "_published", lambda: [pim_suite.Group("p", "papers", cases)])
+    monkeypatch.setattr(pim_suite, "FOLDER", tmp_path)
+    verdict = run_pim()
+    assert (verdict.ok, verdict.num_ok, verdict.num_explained) == (True, 1, 1)
+    assert verdict.to_json()["explained"] == 1
+    cases.append(Case(id="c", quantity="x", reference=1, ours=2))
+    assert not run_pim().ok
 
 
 def test_every_design_brings_rows_or_figures() -> None:

@@ -25,8 +25,11 @@ def print_pim_validation(suite: Suite, console: Console) -> None:
     for group, cases in groups_of(suite):
         for line in _lines(group, cases):
             console.print(line, soft_wrap=True)
-    held = f"pim: {suite['ok']} of {suite['n']} figures hold"
-    console.print(Text(held, "bold green" if suite["ok"] == suite["n"] else "bold red"))
+    explained = suite.get("explained", 0)
+    more = f"; {explained} published ones are other than ours and say why" if explained else ""
+    is_good = suite["ok"] + explained == suite["n"]
+    held = f"pim: {suite['ok']} of {suite['n']} figures hold{more}"
+    console.print(Text(held, "bold green" if is_good else "bold red"), soft_wrap=True)
 
 
 def groups_of(suite: Suite) -> Iterator[tuple[Group, Sequence[Case]]]:
@@ -58,12 +61,19 @@ def _lines(group: Group, cases: Sequence[Case]) -> Iterator[Text]:
     if shown:
         yield Text(group["name"], "bold")
     for case in shown if is_published else shown[:MAX_SHOWN]:
-        verdict = ("ok    ", "green") if case["ok"] else ("FAILS ", "bold red")
-        yield Text.assemble(verdict, told(case))
+        yield Text.assemble(_verdict(case, is_published), told(case))
         if case.get("note"):
             yield Text(f"        {case['note']}", "dim")
     if not is_published and len(shown) > MAX_SHOWN:
         yield Text(f"      and {len(shown) - MAX_SHOWN} more (--json has all)")
+
+
+def _verdict(case: Case, is_published: bool) -> tuple[str, str]:
+    """In front of a figure; one that others published may differ, if it says why."""
+    if case["ok"]:
+        return "ok    ", "green"
+    is_explained = is_published and case.get("note")
+    return ("other ", "yellow") if is_explained else ("FAILS ", "bold red")
 
 
 def told(case: Case) -> str:

@@ -35,6 +35,11 @@ class Group(NamedTuple):
     source: str
     cases: list[Case]
 
+    @property
+    def num_explained(self) -> int:
+        """How many do not hold and say why."""
+        return sum(bool(case.note) for case in self.cases if not case.ok)
+
     def to_json(self) -> dict[str, Any]:
         """Counts, and the mean and the largest error of the numbers."""
         errors = [abs(e) for case in self.cases if (e := case.error_pct) is not None]
@@ -53,18 +58,22 @@ def run_pim(
 ) -> Verdict:
     """Compares every row of the files, or of all that are at hand, and then what was published.
 
-    A file is recognised by its columns. Raises TraceError for a file or a row that is wrong.
+    A file is recognised by its columns. A published figure that does not hold and says why is no
+    failure; a row of a simulator is. Raises TraceError for a file or a row that is wrong.
     """
     prepare()
     files = _files(reference)
     groups = [_of_file(file, progress) for file in files]
-    if reference is None:
-        groups.extend(_published())
+    published = list(_published()) if reference is None else []
+    groups += published
     return Verdict(
         suite="pim",
-        source=", ".join(str(file) for file in files) if reference else str(files[0].parent),
+        source=", ".join(str(file) for file in files)
+        if reference
+        else str(GOLDEN if GOLDEN.is_dir() else FOLDER),
         cases=[case for group in groups for case in group.cases],
         details={"groups": [group.to_json() for group in groups]},
+        num_explained=sum(group.num_explained for group in published),
     )
 
 
