@@ -53,7 +53,7 @@ NO_CACHE: Final = (
 )
 SLOW_XEON: Final = (
     "; ours runs products at 85 % of the AVX-512 peak, the published figures are those of a "
-    "quarter to a half of that: threads, binding and version of PyTorch are not known"
+    "fifth to a half of that: threads, binding and version of PyTorch are not known"
 )
 POWER: Final = "assumed: {watts:g} W all the time, where ours draws {ours:.1f} W"
 POWER_NOTES: Final = {
