@@ -78,7 +78,7 @@ def test_published_figures_are_all_printed_with_their_reasons() -> None:
     console = Console(record=True, width=200)
     suite: dict[str, Any] = {
         "source": "papers", "groups": [group], "cases": [case, held], "n": 2, "ok": 1,
-        "explained": 1,
+        "explained": 1, "other": [["token", "time_ms"]],
     }  # fmt: skip
     print_pim_validation(suite, console)
     text = console.export_text()
@@ -87,7 +87,7 @@ def test_published_figures_are_all_printed_with_their_reasons() -> None:
     assert "no driver between layers" in text
     assert "ok    " + told(held) in text
     assert "pim: 1 of 2 figures hold; 1 published ones are other than ours and say why" in text
-    print_pim_validation(suite | {"cases": [case | {"note": ""}, held], "explained": 0}, console)
+    print_pim_validation(suite | {"other": [], "explained": 0}, console)
     assert "FAILS " + told(case) in console.export_text()
 
 
@@ -101,11 +101,15 @@ def test_published_figures_may_differ_with_a_reason_rows_may_not(
     ]
     monkeypatch.setattr(pim_suite, "_files", lambda _: [])
     monkeypatch.setattr(pim_suite, "_published", lambda: [pim_suite.Group("p", "papers", cases)])
-    monkeypatch.setattr(pim_suite, "FOLDER", tmp_path)
+    known = tmp_path / "known.csv"
+    known.write_text("id,quantity\na,x\nb,x\nc,x\n")
+    monkeypatch.setattr(pim_suite, "OTHER", known)
     verdict = run_pim()
     assert (verdict.ok, verdict.num_ok, verdict.num_explained) == (True, 1, 1)
     assert verdict.to_json()["explained"] == 1
-    cases.append(Case(id="c", quantity="x", reference=1, ours=2))
+    cases.append(Case(id="c", quantity="x", reference=1, ours=2))  # known, but does not say why
+    assert not run_pim().ok
+    cases[-1] = Case(id="d", quantity="x", reference=1, ours=2, note="because")  # says why, but new
     assert not run_pim().ok
 
 

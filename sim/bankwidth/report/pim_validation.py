@@ -22,8 +22,9 @@ def print_pim_validation(suite: Suite, console: Console) -> None:
     """Prints a suite, given as its JSON."""
     console.print(Text(f"pim against {suite['source']}", "bold"), soft_wrap=True)
     console.print(_summary(suite["groups"]))
+    other = {(name, quantity) for name, quantity in suite.get("other", ())}
     for group, cases in groups_of(suite):
-        for line in _lines(group, cases):
+        for line in _lines(group, cases, other):
             console.print(line, soft_wrap=True)
     explained = suite.get("explained", 0)
     more = f"; {explained} published ones are other than ours and say why" if explained else ""
@@ -54,26 +55,26 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g} %"
 
 
-def _lines(group: Group, cases: Sequence[Case]) -> Iterator[Text]:
+def _lines(group: Group, cases: Sequence[Case], other: set[tuple[str, str]]) -> Iterator[Text]:
     """Published figures all, of a simulator's rows those that do not hold."""
     is_published = group["name"].endswith(_PUBLISHED)
     shown = [case for case in cases if is_published or not case["ok"]]
     if shown:
         yield Text(group["name"], "bold")
     for case in shown if is_published else shown[:MAX_SHOWN]:
-        yield Text.assemble(_verdict(case, is_published), told(case))
+        yield Text.assemble(_verdict(case, other), told(case))
         if case.get("note"):
             yield Text(f"        {case['note']}", "dim")
     if not is_published and len(shown) > MAX_SHOWN:
         yield Text(f"      and {len(shown) - MAX_SHOWN} more (--json has all)")
 
 
-def _verdict(case: Case, is_published: bool) -> tuple[str, str]:
-    """In front of a figure; one that others published may differ, if it says why."""
+def _verdict(case: Case, other: set[tuple[str, str]]) -> tuple[str, str]:
+    """In front of a figure; a published one may be known to be other than ours."""
     if case["ok"]:
         return "ok    ", "green"
-    is_explained = is_published and case.get("note")
-    return ("other ", "yellow") if is_explained else ("FAILS ", "bold red")
+    is_known = (case["id"], case["quantity"]) in other
+    return ("other ", "yellow") if is_known else ("FAILS ", "bold red")
 
 
 def told(case: Case) -> str:
