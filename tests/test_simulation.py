@@ -141,3 +141,39 @@ def test_a_model_too_large_is_refused_before_anything_runs() -> None:
     trace = bw.make_trace(bw.load_workload("llama-2-7b"), context=2048)
     with pytest.raises(bw.MappingError, match="too much"):
         bw.simulate(bw.load_arch("pim-gpt"), replace(trace, weight_bytes=10**12))
+
+
+@pytest.mark.parametrize("name", ["a6000", "h200"])
+def test_memories_that_remember_take_what_exact_ones_take(name: str) -> None:
+    arch = bw.load_arch(name)
+    workload = bw.load_workload("opt-125m")
+    trace = bw.make_trace(workload, phase="generate", prompt=64, output=6, batch=4)
+    ours, exact = (bw.simulate(arch, trace, exact_memory=flag) for flag in (False, True))
+    assert ours.latency_ns == pytest.approx(exact.latency_ns, rel=0.005)
+    assert ours.latency_ns != exact.latency_ns
+    assert ours.energy_pj == pytest.approx(exact.energy_pj, rel=0.01)
+    models = [next(iter(r.provenance["memory_model"].values())) for r in (ours, exact)]
+    assert models == ["remembered transfers, refreshes where they fall due", "command by command"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("a6000", {"phase": "decode", "context": 64}),
+        ("a6000", {"phase": "prefill", "prompt": 64}),
+        ("a6000", {"phase": "generate", "prompt": 64, "output": 1}),
+        ("pim-gpt", {"phase": "generate", "prompt": 8, "output": 2}),
+        ("npu-mem", {"phase": "generate", "prompt": 8, "output": 2}),
+    ],
+)
+def test_all_other_runs_are_exact(name: str, arguments: dict[str, object]) -> None:
+    arch = bw.load_arch(name)
+    trace = bw.make_trace(bw.load_workload("gpt2"), **arguments)  # type: ignore[arg-type]
+    result = bw.simulate(arch, trace)
+    assert set(result.provenance["memory_model"].values()) == {"command by command"}
+
+
+def test_a_copy_of_a_run_is_equal_with_memories_that_remember() -> None:
+    arch, workload = bw.load_arch("a6000"), bw.load_workload("opt-125m")
+    trace = bw.make_trace(workload, phase="generate", prompt=16, output=4)
+    assert bw.simulate(arch, trace).to_json() == bw.simulate(arch, trace).to_json()

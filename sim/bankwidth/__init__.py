@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bankwidth.devices.dram.patterns import Pattern
+    from bankwidth.devices.nand.patterns import DrivePattern
     from bankwidth.errors import (
         BankwidthError,
         MappingError,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
         UserError,
     )
     from bankwidth.operators import Trace, make_trace, read_trace, write_trace
-    from bankwidth.replaying import ReplayOptions, replay_device
+    from bankwidth.replaying import ReplayOptions, replay_device, replay_drive
     from bankwidth.report import write_run
     from bankwidth.results import Result, Table
     from bankwidth.simulation import simulate
@@ -45,7 +46,8 @@ _LAZY = {
     **dict.fromkeys(("Result", "Table"), "bankwidth.results"),
     **dict.fromkeys(("MachineSpec", "WorkloadSpec", "load_workload"), "bankwidth.spec"),
     **dict.fromkeys(("compare", "run_ops"), "bankwidth.validate"),
-    **dict.fromkeys(("ReplayOptions", "replay_device"), "bankwidth.replaying"),
+    **dict.fromkeys(("ReplayOptions", "replay_device", "replay_drive"), "bankwidth.replaying"),
+    "DrivePattern": "bankwidth.devices.nand.patterns",
     "Pattern": "bankwidth.devices.dram.patterns",
     "load_arch": "bankwidth.spec",
     "simulate": "bankwidth.simulation",
@@ -55,6 +57,7 @@ _RENAMED = {"load_arch": "load_machine"}
 
 __all__ = [
     "BankwidthError",
+    "DrivePattern",
     "MachineSpec",
     "MappingError",
     "OutputError",
@@ -75,6 +78,7 @@ __all__ = [
     "make_trace",
     "read_trace",
     "replay_device",
+    "replay_drive",
     "run_ops",
     "simulate",
     "write_run",

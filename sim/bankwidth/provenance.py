@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -23,8 +24,10 @@ def machine_hash(machine: MachineSpec) -> str:
     return content_hash(json.dumps(values, sort_keys=True, default=str))
 
 
-def provenance_of(machine: MachineSpec, trace: Trace, *, skip: bool) -> dict[str, Any]:
-    """Versions, hashes and switches of a run."""
+def provenance_of(
+    machine: MachineSpec, trace: Trace, *, skip: bool, memory_model: Mapping[str, str]
+) -> dict[str, Any]:
+    """Versions, hashes and switches of a run; how each memory was simulated."""
     return {
         "bankwidth": __version__,
         "numpy": version("numpy"),
@@ -32,4 +35,5 @@ def provenance_of(machine: MachineSpec, trace: Trace, *, skip: bool) -> dict[str
         "machine_hash": machine_hash(machine),
         "trace_hash": content_hash("\n".join(trace_lines(trace))),
         "skip": skip,
+        "memory_model": dict(memory_model),
     }

@@ -12,7 +12,7 @@ from bankwidth.mapping.lower_asic import AsicLowering
 from bankwidth.mapping.pipeline import HAND_OVER, TO_HOST, in_stages, stage_machine
 from bankwidth.operators import Collective, Trace, make_trace
 from bankwidth.simulation import simulate
-from bankwidth.spec import AsicSpec, MachineSpec, load_machine, load_workload
+from bankwidth.spec import AsicSpec, MachineSpec, load_device, load_machine, load_workload
 
 
 def cut(machine: MachineSpec, **fields: Any) -> MachineSpec:
@@ -95,6 +95,12 @@ def test_stages_that_share_a_device_share_its_channels(machine: MachineSpec) -> 
     assert stage.links[0].bandwidth_bytes_per_ns == pytest.approx(64 / 3)
     with pytest.raises(MappingError, match=r"33 stages share a device, memory 'gddr6' has 32"):
         stage_machine(cut(machine, devices=1, pipeline=33))
+
+
+def test_stages_share_no_drive(machine: MachineSpec) -> None:
+    memories = {**machine.memories, "flash": load_device("ssd/samsung-980-pro")}
+    with pytest.raises(MappingError, match="stages that share a device share no drive, 'flash'"):
+        stage_machine(cut(machine.model_copy(update={"memories": memories}), pipeline=24))
 
 
 def test_exchanges_take_turns_at_the_port(machine: MachineSpec) -> None:

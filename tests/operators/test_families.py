@@ -26,6 +26,7 @@ PUBLISHED = {
     "opt-13b": 12853.5e6,
     "opt-30b": 29974.5e6,
     "opt-66b": 65719.7e6,
+    "falcon-7b": 6921.7e6,  # the head is tied to the embedding
     "llama-2-7b": 6.738e9,
     "llama-2-13b": 13.016e9,
     "llama-2-70b": 68.977e9,
@@ -83,6 +84,26 @@ def test_gpt2_parameters_by_hand(tiny_gpt2: Any) -> None:
     assert parameter_count(model_shape(tiny_gpt2.config, "x")) == 2 * layer + 16 + 80 + 16 * 8
 
 
+def test_falcon_parameters_by_hand() -> None:
+    config = {
+        "model_type": "falcon", "vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }  # fmt: skip
+    # qkv 8 x (4 + 1 + 1) x 2, o 8 x 8, two matrices of 8 x 32, one layer norm of 16; head tied
+    layer = 8 * 12 + 64 + 2 * 8 * 32 + 16
+    assert parameter_count(model_shape(config, "x")) == 2 * layer + 16 + 10 * 8
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("parallel_attn", False), ("alibi", True), ("new_decoder_architecture", True)],
+)
+def test_other_falcons_are_refused(field: str, value: bool, shipped: Callable[[str], Any]) -> None:
+    config = {**shipped("falcon-7b").config, field: value}
+    with pytest.raises(SpecError, match=f"{field} must be .*not described"):
+        model_shape(config, "x")
+
+
 def test_a_tied_head_is_stored_once(tiny_llama: Any) -> None:
     config = dict(tiny_llama.config)
     untied = parameter_count(model_shape(config, "x"))
@@ -108,6 +129,7 @@ def test_quantised_weights_leave_norms_and_biases_wide(tiny_gpt2: Any) -> None:
         ("llama-2-70b", 2 * 80 * 8 * 128 * 2),
         ("gpt2-xl", 2 * 48 * 1600 * 2),
         ("opt-66b", 2 * 64 * 9216 * 2),
+        ("falcon-7b", 2 * 32 * 64 * 2),  # one head of keys and values
     ],
 )
 def test_kv_bytes_per_token(name: str, expected: int, shipped: Callable[[str], Any]) -> None:
@@ -177,7 +199,7 @@ def test_opt_without_biases_has_none() -> None:
 def test_an_unknown_family_gets_a_hint_and_the_known_ones() -> None:
     with pytest.raises(SpecError, match=r"mine: unknown model_type 'lama', did you mean 'llama'"):
         model_shape({"model_type": "lama"}, "mine")
-    with pytest.raises(SpecError, match="known families: gpt2, llama, opt"):
+    with pytest.raises(SpecError, match="known families: falcon, gpt2, llama, opt"):
         model_shape({"model_type": "mamba"}, "mine")
 
 

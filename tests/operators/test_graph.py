@@ -174,7 +174,17 @@ def test_decode_reads_by_hand(tiny_llama: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gpt2", "gpt2-xl", "gpt3-xl", "opt-350m", "opt-6.7b", "llama-2-7b", "llama-3-70b"]
+    "name",
+    [
+        "gpt2",
+        "gpt2-xl",
+        "gpt3-xl",
+        "opt-350m",
+        "opt-6.7b",
+        "llama-2-7b",
+        "llama-3-70b",
+        "falcon-7b",
+    ],
 )
 def test_a_decode_step_reads_every_weight_once(name: str, shipped: Callable[[str], Any]) -> None:
     model = shipped(name)
@@ -208,6 +218,16 @@ def test_prefill_writes_the_cache_that_it_leaves(tiny_gpt2: Any) -> None:
     trace = make_trace(tiny_gpt2, phase="prefill", prompt=11, batch=2)
     appends = [op for b in trace.blocks for op in b.operators if op.kind == "kv_append"]
     assert sum(2 * op.write_bytes for op in appends) == trace.kv_bytes
+
+
+def test_both_parts_of_a_parallel_layer_take_the_normed_input(
+    shipped: Callable[[str], Any],
+) -> None:
+    layer = {op.name: op for op in make_trace(shipped("falcon-7b")).blocks[1].operators}
+    assert layer["qkv"].deps == layer["fc1"].deps == ("norm1",)
+    assert layer["add2"].deps == ("fc2", "o", "@prev")
+    assert layer["add2"].flops == 2 * 4544
+    assert not {"norm2", "add1"} & set(layer)
 
 
 def test_peak_activations_of_a_decode_step_by_hand(tiny_llama: Any) -> None:

@@ -92,6 +92,14 @@ def test_presets_print_group_by_group_with_titles() -> None:
     assert "devices" in screen.lines
 
 
+def test_names_of_presets_are_whole_whatever_their_titles() -> None:
+    screen = Screen(40)
+    entry = {"name": "ssd/a-drive-with-a-long-name", "kind": "ssd", "title": "many words " * 9}
+    print_presets({"devices": [entry, entry | {"name": "ssd/b"}]}, screen.console)
+    assert [line.split()[0] for line in screen.lines[2:]] == [entry["name"], "ssd/b"]
+    assert max(map(len, screen.lines)) <= 40
+
+
 @WIDTHS
 def test_a_trace_prints_its_needs_and_operators(width: int) -> None:
     screen = Screen(width)

@@ -154,7 +154,7 @@ def test_one_error_is_raised_with_a_line_per_mistake(write: Write) -> None:
          "unknown operator kind 'matmull', allowed: default, matmul, "),
         ("{hbm: {", "{gpu: {", "6:12: memories.gpu: 'gpu' names an engine already"),
         ("{device: gpu/h200-sxm}", "{kind: gqu}", "5:23: engines.gpu.kind: "
-         "unknown kind 'gqu', allowed: gpu, asic, npu, pim, roofline, did you mean 'gpu'?"),
+         "unknown kind 'gqu', allowed: gpu, asic, npu, pim, csd, roofline, did you mean 'gpu'?"),
         ("{device: gpu/h200-sxm}", "{sms: 3}", "5:16: engines.gpu: "
          "'kind' is missing, or 'device:' that brings it"),
         ("{device: gpu/h200-sxm}", "fast", "5:16: engines.gpu: "
@@ -219,7 +219,7 @@ def test_a_wrong_version_is_told_with_the_right_one(version: str, said: Said) ->
 def test_version_and_kind_are_needed(said: Said) -> None:
     assert said("name: x\n") == [
         "f.yaml:1:1: kind: missing, allowed: machine, workload, attention, gpu, asic, npu, pim, "
-        "roofline, dram",
+        "csd, roofline, dram, nand, ssd",
         "f.yaml:1:1: schema_version: missing, write 'schema_version: 1'",
     ]
 
@@ -227,7 +227,7 @@ def test_version_and_kind_are_needed(said: Said) -> None:
 def test_an_unknown_kind_gets_a_suggestion(said: Said) -> None:
     assert said("schema_version: 1\nkind: machin\n") == [
         "f.yaml:2:7: kind: unknown kind 'machin', allowed: machine, workload, attention, gpu, "
-        "asic, npu, pim, roofline, dram, did you mean 'machine'?"
+        "asic, npu, pim, csd, roofline, dram, nand, ssd, did you mean 'machine'?"
     ]
 
 
@@ -237,7 +237,7 @@ def test_a_file_of_another_kind_is_refused(write: Write) -> None:
         load_machine(path)
     with pytest.raises(SpecError, match="need a workload"):
         load_workload(path)
-    with pytest.raises(SpecError, match="a machine, need a gpu or asic or npu or pim or roof"):
+    with pytest.raises(SpecError, match="a machine, need a gpu or asic or npu or pim or csd or"):
         load_device(write("m.yaml", MACHINE))
 
 

@@ -88,7 +88,8 @@ def gpu_of(name: str) -> GpuSpec:
 
 
 def memory_of(name: str) -> DramSpec:
-    return next(iter(load_machine(name).memories.values()))
+    machine = load_machine(name)
+    return machine.dram(next(iter(machine.memories)))
 
 
 def link_of(name: str) -> LinkSpec:

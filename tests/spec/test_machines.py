@@ -80,7 +80,7 @@ def test_link_and_dram_together_have_the_measured_latency(
     name: str, cycles: float, clock_ghz: float
 ) -> None:
     machine = load_machine(name)
-    timing = machine.memories["hbm"].timing
+    timing = machine.dram("hbm").timing
     times_ck = timing.times(1)
     conflict_ck = timing.rp + times_ck["rcdrd"] + timing.cl + timing.burst_ck
     total_ns = machine.links[0].latency_ns + conflict_ck * timing.tck_ns

@@ -20,7 +20,7 @@ Transfers = list[tuple[int, int, int, bool]]  # arrival in ps, first burst, burs
 
 @pytest.fixture(scope="module")
 def hbm() -> DramSpec:
-    return load_machine("a100").memories["hbm"]
+    return load_machine("a100").dram("hbm")
 
 
 def memory_of(hbm: DramSpec, *, skip: bool = True) -> DramMemory:

@@ -26,7 +26,7 @@ def spec_of(machine: MachineSpec) -> PimSpec:
 def make(machine: MachineSpec) -> tuple[simpy.Environment, PimMemory, Link]:
     env = simpy.Environment()
     link = Link(machine.links[0])
-    return env, PimMemory(env, "gddr6", machine.memories["gddr6"], spec_of(machine), link), link
+    return env, PimMemory(env, "gddr6", machine.dram("gddr6"), spec_of(machine), link), link
 
 
 def value(event: simpy.Event) -> Any:
@@ -108,9 +108,7 @@ def test_without_skipping_nothing_is_skipped(machine: MachineSpec) -> None:
     skipped = []
     for skip in (True, False):
         env = simpy.Environment()
-        memory = PimMemory(
-            env, "gddr6", machine.memories["gddr6"], spec_of(machine), None, skip=skip
-        )
+        memory = PimMemory(env, "gddr6", machine.dram("gddr6"), spec_of(machine), None, skip=skip)
         for layer in range(4):
             memory.run(program.at(20 * layer))
         env.run()

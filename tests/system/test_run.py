@@ -145,4 +145,4 @@ def test_commands_move_exactly_the_bytes(h200: MachineSpec) -> None:
     done = run(h200, task("a", loads=(load(96 * 64 * 1000),)))
     memory = done.wired.memories["hbm"]
     reads = memory.counts()["RD"]
-    assert reads * h200.memories["hbm"].burst_bytes == 96 * 64 * 1000
+    assert reads * h200.dram("hbm").burst_bytes == 96 * 64 * 1000

@@ -10,7 +10,7 @@ from bankwidth.system.stream_curve import LARGEST_BURSTS, StreamCurve
 
 @pytest.fixture(scope="module")
 def hbm() -> DramSpec:
-    return load_machine("h200").memories["hbm"]
+    return load_machine("h200").dram("hbm")
 
 
 @pytest.fixture(scope="module")

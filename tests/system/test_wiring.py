@@ -25,8 +25,9 @@ def with_pool(machine: MachineSpec) -> MachineSpec:
 
 
 def route(machine: MachineSpec, engine: str = "gpu") -> str | None:
-    link = wire(machine).engines[engine]._links.get("hbm")
-    return link.name if link else None
+    """Names of the links to the memory, in their order."""
+    path = wire(machine).engines[engine].path_to("hbm")
+    return "+".join(link.name for link in path.links) or None
 
 
 @pytest.mark.parametrize("ends", [("gpu", "hbm"), ("hbm", "gpu")])
@@ -37,9 +38,14 @@ def test_a_neighbour_is_reached_without_a_graph(
     assert route(joined(load_machine("h200"), ends)) == "-".join(ends)
 
 
-def test_the_last_link_of_a_longer_path_is_taken() -> None:
+def test_all_links_of_a_longer_path_are_taken() -> None:
     machine = with_pool(load_machine("h200"))
-    assert route(joined(machine, ("gpu", "pool"), ("pool", "hbm"))) == "pool-hbm"
+    assert route(joined(machine, ("gpu", "pool"), ("pool", "hbm"))) == "gpu-pool+pool-hbm"
+
+
+def test_a_path_may_lead_over_switches() -> None:
+    machine = load_machine("h200").model_copy(update={"switches": ["switch"]})
+    assert route(joined(machine, ("gpu", "switch"), ("switch", "hbm"))) == "gpu-switch+switch-hbm"
 
 
 def test_the_shortest_path_is_taken() -> None:
@@ -56,5 +62,5 @@ def test_no_way_to_a_memory_is_an_error() -> None:
 
 def test_computing_banks_are_not_reached_over_a_link() -> None:
     wired = wire(load_machine("pim-gpt"))
-    memories = {name: set(engine._links) for name, engine in wired.engines.items()}
-    assert memories == {"asic": {"gddr6"}, "pim": set()}
+    links = {n: [x.name for x in e.path_to("gddr6").links] for n, e in wired.engines.items()}
+    assert links == {"asic": ["asic-gddr6"], "pim": []}

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bankwidth.report.pim_validation import groups_of, print_pim_validation, told
-from bankwidth.validate import pim_suite
-from bankwidth.validate.pim_suite import DESIGNS, FOLDER, run_pim
-from bankwidth.validate.verdicts import Case
+from bankwidth.report.design_validation import groups_of, print_design_validation, told
+from bankwidth.validate.pim_suite import PIM, run_pim
 
 AIM = "case,params,memory_system_cycles,tCK_ns\n"
 
@@ -77,46 +75,24 @@ def test_published_figures_are_all_printed_with_their_reasons() -> None:
     }  # fmt: skip
     console = Console(record=True, width=200)
     suite: dict[str, Any] = {
-        "source": "papers", "groups": [group], "cases": [case, held], "n": 2, "ok": 1,
-        "explained": 1, "other": [["token", "time_ms"]],
+        "suite": "pim", "source": "papers", "groups": [group], "cases": [case, held],
+        "n": 2, "ok": 1, "explained": 1, "other": [["token", "time_ms"]],
     }  # fmt: skip
-    print_pim_validation(suite, console)
+    print_design_validation(suite, console)
     text = console.export_text()
     assert "other " + told(case) in text
     assert "FAILS" not in text
     assert "no driver between layers" in text
     assert "ok    " + told(held) in text
     assert "pim: 1 of 2 figures hold; 1 published ones are other than ours and say why" in text
-    print_pim_validation(suite | {"other": [], "explained": 0}, console)
+    print_design_validation(suite | {"other": [], "explained": 0}, console)
     assert "FAILS " + told(case) in console.export_text()
-
-
-def test_published_figures_may_differ_with_a_reason_rows_may_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert not run_pim(_file(tmp_path, AIM + "af,1,90,0.5\n")).ok
-    cases = [
-        Case(id="a", quantity="x", reference=1, ours=2, note="because"),
-        Case(id="b", quantity="x", reference=1, ours=1),
-    ]
-    monkeypatch.setattr(pim_suite, "_files", lambda _: [])
-    monkeypatch.setattr(pim_suite, "_published", lambda: [pim_suite.Group("p", "papers", cases)])
-    known = tmp_path / "known.csv"
-    known.write_text("id,quantity\na,x\nb,x\nc,x\n")
-    monkeypatch.setattr(pim_suite, "OTHER", known)
-    verdict = run_pim()
-    assert (verdict.ok, verdict.num_ok, verdict.num_explained) == (True, 1, 1)
-    assert verdict.to_json()["explained"] == 1
-    cases.append(Case(id="c", quantity="x", reference=1, ours=2))  # known, but does not say why
-    assert not run_pim().ok
-    cases[-1] = Case(id="d", quantity="x", reference=1, ours=2, note="because")  # says why, but new
-    assert not run_pim().ok
 
 
 def test_every_design_brings_rows_or_figures() -> None:
     from importlib import import_module
 
-    for design in DESIGNS:
+    for design in PIM.designs:
         module = import_module(f"bankwidth.validate.{design}")
         assert hasattr(module, "REFERENCES") or hasattr(module, "published"), design
-    assert FOLDER.is_dir()
+    assert PIM.folder.is_dir()

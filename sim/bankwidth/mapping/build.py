@@ -10,16 +10,19 @@ from bankwidth.errors import MappingError
 from bankwidth.mapping.co_processing import parts_of, shared_products
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.exchange import WithExchanges
+from bankwidth.mapping.flash_weights import kept, with_flash
 from bankwidth.mapping.lower_asic import AsicLowering
+from bankwidth.mapping.lower_csd import CsdLowering, is_left_to_host
 from bankwidth.mapping.lower_gpu import GpuLowering
 from bankwidth.mapping.lower_npu import NpuLowering
 from bankwidth.mapping.lower_roofline import RooflineLowering
+from bankwidth.mapping.offload import with_copies
 from bankwidth.mapping.pieces import Linked, cut_attention, link, piece_of
 from bankwidth.mapping.pim import PimLowering
 from bankwidth.mapping.placement import place
 from bankwidth.mapping.plan import Plan, Task
-from bankwidth.operators import Attention, Elementwise, Matmul, Operator, Step, Trace
-from bankwidth.spec import AsicSpec, EngineSpec, MachineSpec, PimSpec
+from bankwidth.operators import Attention, Elementwise, KvAppend, Matmul, Operator, Step, Trace
+from bankwidth.spec import AsicSpec, CsdSpec, EngineSpec, MachineSpec, PimSpec
 
 
 class Lowering(Protocol):
@@ -37,6 +40,7 @@ _KINDS: dict[str, Callable[[Any, MachineSpec, Timing], Lowering]] = {
     "gpu": lambda spec, machine, timing: GpuLowering(spec, timing),
     "asic": lambda spec, machine, timing: AsicLowering(spec),
     "pim": lambda spec, machine, timing: PimLowering(spec, machine, _host(machine, timing)),
+    "csd": lambda spec, machine, timing: CsdLowering(spec, machine),
     "npu": lambda spec, machine, timing: NpuLowering(spec),
     "roofline": lambda spec, machine, timing: RooflineLowering(spec),
 }
@@ -77,10 +81,10 @@ def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
 
     Raises MappingError when the trace does not fit a memory or an operator has no engine.
     """
-    placements = place(machine, trace)
+    placements = place(machine, kept(machine, trace))
     steps = list(trace.expand())
     context = LoweringContext(placements, [step.operator for step in steps])
-    engines = lowerings(machine)
+    engines = with_flash(lowerings(machine), machine, trace)
     cut = _cut(machine, steps)
     shared = machine.mapping.shared_products
     products = shared_products(steps) if shared else frozenset()
@@ -94,10 +98,13 @@ def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
             parts = [(name, part) for part in _pieces(op, cut.get(index, 1))]
             if shared and index in products:
                 parts = parts_of(op, name, shared)
-            lowered = [engines[e].lower(part, index, e, context) for e, part in parts]
+            here = _context_of(machine, context, op)
+            lowered = [engines[e].lower(part, index, e, here) for e, part in parts]
             if len(parts) == 1 and _repeats(engines[name], op):
                 known[id(op)] = lowered
         linked.append(link(lowered, [linked[dep] for dep in deps], tasks, index))
+    if machine.mapping.offload.staged:
+        tasks = with_copies(tasks)
     return Plan(tasks=tuple(tasks), placements=placements)
 
 
@@ -122,6 +129,22 @@ def _pieces(op: Operator, number: int) -> list[Operator]:
     return [piece_of(op, number, i) for i in range(number)] if number > 1 else [op]
 
 
+def _context_of(machine: MachineSpec, context: LoweringContext, op: Operator) -> LoweringContext:
+    """Where an operator finds its tensors.
+
+    A prompt's keys and values, on their way to drives that compute, are still where they were made.
+    """
+    in_drives = isinstance(machine.engines[_of_attention(machine)], CsdSpec)
+    if not (in_drives and isinstance(op, Attention) and is_left_to_host(op)):
+        return context
+    return context.with_fresh_kv() if op.q_len == op.kv_len else context
+
+
+def _of_attention(machine: MachineSpec) -> str:
+    """The engine that the machine's `run` rules name for attention."""
+    return machine.mapping.run.get("attention", machine.mapping.run["default"])
+
+
 def _repeats(lowering: Lowering, op: Operator) -> bool:
     """Whether a lowering makes the same tasks of an operator wherever it comes in a trace."""
     repeats = getattr(lowering, "repeats", None)
@@ -131,11 +154,11 @@ def _repeats(lowering: Lowering, op: Operator) -> bool:
 def choose_engine(machine: MachineSpec, engines: Mapping[str, Lowering], op: Operator) -> str:
     """The engine that the machine's `run` rules name for an operator's kind, or its default.
 
-    A function that the banks compute with the product before it is theirs. Raises MappingError when
-    that engine cannot run the operator.
+    A function that the banks compute with the product before it is theirs; drives that compute keep
+    the cache. Raises MappingError when that engine cannot run the operator.
     """
     run = machine.mapping.run
-    name = _fused_in(machine, engines, op) or run.get(op.kind, run["default"])
+    name = _fused_in(machine, engines, op) or run.get(op.kind, _default(machine, op))
     if _is_left_to_host(machine, name, op):
         name = run["default"]
     if not engines[name].supports(op):
@@ -147,8 +170,20 @@ def choose_engine(machine: MachineSpec, engines: Mapping[str, Lowering], op: Ope
     return name
 
 
+def _default(machine: MachineSpec, op: Operator) -> str:
+    """The engine of kinds that `run` does not name."""
+    name = _of_attention(machine)
+    is_theirs = isinstance(op, KvAppend) and isinstance(machine.engines[name], CsdSpec)
+    return name if is_theirs else machine.mapping.run["default"]
+
+
 def _is_left_to_host(machine: MachineSpec, engine: str, op: Operator) -> bool:
-    """Whether a product, a function of it or an attention has too many rows for the banks."""
+    """Whether a product, a function of it or an attention has too many rows for the banks.
+
+    Drives take no prompt's attention at all.
+    """
+    if isinstance(machine.engines[engine], CsdSpec):
+        return is_left_to_host(op)
     most = machine.mapping.pim.most_rows
     if most is None or not isinstance(machine.engines[engine], PimSpec):
         return False

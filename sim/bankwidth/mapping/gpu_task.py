@@ -51,7 +51,7 @@ def kernel_task(
         ideal_ps=ns_to_ps(cost.ideal_ns),
         overlap=cost.overlap,
         drain_ps=ns_to_ps(cost.drain_ns),
-        loads=tuple(loads),
+        loads=tuple(sorted(loads, key=lambda load: not load.ahead)),  # those that go ahead first
         stores=tuple(stores),
         counts=counts,
         detail=f"{cost.label}, {cost.blocks} blocks, {cost.waves} waves",

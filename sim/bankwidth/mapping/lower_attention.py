@@ -88,7 +88,9 @@ class AttentionLowering:
         self, op: Attention, size_bytes: int, context: LoweringContext
     ) -> Iterator[Transfer]:
         for tensor, part in streams(shares(self._read(op), size_bytes)):
-            yield context.transfer(tensor, op.layer, is_write=False, size_bytes=part)
+            yield from context.transfers(
+                tensor, op.layer, is_write=False, size_bytes=part, attention=op
+            )
 
     def _stores(
         self, op: Attention, size_bytes: int, context: LoweringContext

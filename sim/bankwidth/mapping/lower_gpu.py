@@ -62,6 +62,10 @@ class GpuLowering:
         """Whether an operator has a kernel here."""
         return type(op) in self._tasks
 
+    def repeats(self, op: Operator) -> bool:
+        """Whether its tasks are the same wherever it comes: kernels do not know of each other."""
+        return True
+
     def _kernel(
         self, op: Operator, index: int, engine: str, context: LoweringContext
     ) -> list[Task]:
@@ -103,7 +107,7 @@ def _loads(
     warm = activations_in_l2(chip, op)
     cold = (t for t in op.inputs if not (warm and t.role == "activation"))
     for tensor, part in shares(cold, cost.read_bytes):
-        yield context.transfer(tensor, op.layer, is_write=False, size_bytes=part)
+        yield from context.transfers(tensor, op.layer, is_write=False, size_bytes=part)
 
 
 def _stores(
@@ -111,7 +115,9 @@ def _stores(
 ) -> Iterator[Transfer]:
     posted = chip.stays_in_l2(cost.write_bytes)
     for tensor, part in shares(op.outputs, cost.write_bytes):
-        yield context.transfer(tensor, op.layer, is_write=True, size_bytes=part, posted=posted)
+        yield from context.transfers(
+            tensor, op.layer, is_write=True, size_bytes=part, posted=posted
+        )
 
 
 def _element_bytes(dtype: str) -> float:

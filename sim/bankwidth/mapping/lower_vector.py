@@ -133,7 +133,7 @@ def _loads(
 ) -> Iterator[Transfer]:
     for tensor, size in step.cold(chip):
         if size:
-            yield context.transfer(tensor, layer, is_write=False, size_bytes=size)
+            yield from context.transfers(tensor, layer, is_write=False, size_bytes=size)
 
 
 def _stores(

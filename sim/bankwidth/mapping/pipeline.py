@@ -17,7 +17,7 @@ from bankwidth.errors import MappingError
 from bankwidth.operators import OUTSIDE, Collective, Trace
 from bankwidth.operators.base import PREVIOUS
 from bankwidth.operators.trace import Block
-from bankwidth.spec import AsicSpec, MachineSpec
+from bankwidth.spec import AsicSpec, DramSpec, MachineSpec
 from bankwidth.spec.parallel import ParallelSpec
 
 HAND_OVER: Final = "hand_over"
@@ -52,7 +52,7 @@ def in_stages(machine: MachineSpec, trace: Trace) -> Trace:
 def stage_machine(machine: MachineSpec) -> MachineSpec:
     """What a stage has of a device: all of it, or an equal part of channels, port and chip.
 
-    Raises MappingError where a device has fewer channels than stages.
+    Raises MappingError where a device has fewer channels than stages, or a drive.
     """
     shared_by = machine.parallel.stages_per_device if machine.parallel else 1
     if shared_by == 1:
@@ -79,6 +79,8 @@ def pipeline_tokens(machine: MachineSpec, trace: Trace) -> float:
 
 def _part(machine: MachineSpec, name: str, shared_by: int) -> Any:
     memory = machine.memories[name]
+    if not isinstance(memory, DramSpec):
+        raise MappingError(f"{machine.name}: stages that share a device share no drive, {name!r}")
     channels = memory.channels // shared_by
     if channels == 0:
         raise MappingError(

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Final
 
+from bankwidth.devices.csd.program import CsdProgram
 from bankwidth.devices.pim.program import PimProgram
+
+Program = PimProgram | CsdProgram  # what a memory that computes is told to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """Consecutive bytes of a memory, read or written by a task. Addresses are the memory's own.
 
-    A store that is `posted` leaves after the task's end without holding it up. A load that goes
+    With `chunk_bytes` they are pieces of that size, each at a place of its own in a drive. A store
+    that is `posted` leaves after the task's end without holding it up. A load that goes
     `ahead` starts as soon as the task before its own one may start.
     """
 
@@ -24,6 +28,7 @@ class Transfer:
     is_write: bool
     posted: bool = False
     ahead: bool = False
+    chunk_bytes: int = 0  # 0: consecutive, as the memory's `access` reads them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class Task:
     drain_ps: int = 0  # results on their way out, after loads and compute
     loads: tuple[Transfer, ...] = ()
     stores: tuple[Transfer, ...] = ()
-    program: PimProgram | None = None
+    program: Program | None = None
     program_memory: str = ""
     program_read_bytes: int = 0  # from the rows of the banks that the program runs in
     program_write_bytes: int = 0

@@ -5,6 +5,8 @@
 | norm1, qkv, [rope,] kv_append, attention, o, add1,   | qkv, kv_append, attention, o, add1,     |
 | norm2, fc1, gelu/relu, fc2, add2                     | norm1, fc1, gelu/relu, fc2, add2, norm2 |
 | (gated: gate_up, silu_mul, down)                     |                                         |
+
+A parallel layer (Falcon): norm1, attention as above, fc1, gelu, fc2 on norm1 as well, add2 of both.
 """
 
 from __future__ import annotations
@@ -90,7 +92,9 @@ class _Operators:
         return tuple(self._made)
 
     def layer(self, layer: LayerShape) -> tuple[Operator, ...]:
-        if layer.norm_first:
+        if layer.parallel:
+            self._layer_parallel(layer)
+        elif layer.norm_first:
             self._layer_norm_first(layer)
         else:
             self._layer_norm_last(layer)
@@ -110,6 +114,12 @@ class _Operators:
         middle = self._elementwise("add1", (out, PREVIOUS), "add", self._model.hidden)
         out = self._mlp(layer.mlp, self._norm("norm2", middle))
         self._elementwise("add2", (out, middle), "add", self._model.hidden)
+
+    def _layer_parallel(self, layer: LayerShape) -> None:
+        x = self._norm("norm1", PREVIOUS)
+        attended = self._attention(layer.attention, x)
+        parts = (self._mlp(layer.mlp, x), attended, PREVIOUS)
+        self._elementwise("add2", parts, "add", self._model.hidden)
 
     def _layer_norm_last(self, layer: LayerShape) -> None:
         out = self._attention(layer.attention, PREVIOUS)
@@ -195,7 +205,7 @@ class _Operators:
                 deps=deps,
                 function=function,
                 elements=self._run.tokens * width,
-                num_inputs=2 if function in ("add", "silu_mul") else 1,
+                num_inputs=2 if function == "silu_mul" else len(deps),
                 dtype=self._dtypes.activation,
                 rows=self._run.tokens,
             )

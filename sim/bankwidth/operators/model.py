@@ -55,11 +55,15 @@ class MlpShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerShape:
-    """A transformer layer; `norm_first` norms what enters each part, else what leaves it."""
+    """A transformer layer; `norm_first` norms what enters each part, else what leaves it.
+
+    In a `parallel` one both parts take the same normed input, and there is one norm.
+    """
 
     attention: AttentionShape
     mlp: MlpShape
     norm_first: bool = True
+    parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

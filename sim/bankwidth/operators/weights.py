@@ -57,10 +57,11 @@ def _outer_tensors(model: ModelShape, dtypes: Dtypes) -> list[Tensor]:
 
 
 def _layer_tensors(model: ModelShape, layer: LayerShape, dtypes: Dtypes) -> list[Tensor]:
+    second_norm = () if layer.parallel else _norm("norm2", model, dtypes)
     return [
         *_norm("norm1", model, dtypes),
         *_attention(layer.attention, model.hidden, dtypes),
-        *_norm("norm2", model, dtypes),
+        *second_norm,
         *_mlp(layer.mlp, model.hidden, dtypes),
     ]
 

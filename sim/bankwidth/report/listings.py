@@ -74,10 +74,11 @@ def _worst_table(rows: Sequence[Mapping[str, Any]]) -> RichTable:
 
 
 def print_presets(presets: Mapping[str, Sequence[Mapping[str, str]]], console: Console) -> None:
-    """Names and titles of what is shipped, group by group."""
+    """Names and titles of what is shipped, group by group; titles give way, names are typed."""
     for number, (group, entries) in enumerate(presets.items()):
         table = _listing(group)
         _add_column(table, "name", is_text=True)
+        table.columns[0].min_width = max((len(entry["name"]) for entry in entries), default=0)
         _add_column(table, "title", is_text=True)
         for entry in entries:
             table.add_row(Text(entry["name"]), Text(entry.get("title", ""), style="dim"))

@@ -9,8 +9,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
+from bankwidth.report.design_validation import print_design_validation
 from bankwidth.report.gpu_validation import print_gpu_validation
-from bankwidth.report.pim_validation import print_pim_validation
 
 Case = Mapping[str, Any]
 Suite = Mapping[str, Any]
@@ -33,7 +33,8 @@ def _print_runs(suite: Suite, console: Console) -> None:
 # Suites whose cases are no runs that hold or fail figure by figure.
 _PRINTERS: Final[Mapping[str, Callable[[Suite, Console], None]]] = {
     "gpu": print_gpu_validation,
-    "pim": print_pim_validation,
+    "pim": print_design_validation,
+    "flash": print_design_validation,
 }
 
 

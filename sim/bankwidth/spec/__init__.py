@@ -16,6 +16,8 @@ from bankwidth.spec.attention_kernels import (
     NarrowTilesSpec,
 )
 from bankwidth.spec.base import DeviceSpec, Spec
+from bankwidth.spec.csd import CsdSpec
+from bankwidth.spec.csd_mapping import CsdMappingSpec
 from bankwidth.spec.device import DEVICES, AnyDeviceSpec, EngineSpec, MemorySpec
 from bankwidth.spec.dram import DramSpec
 from bankwidth.spec.dtypes import DTYPES
@@ -42,11 +44,13 @@ from bankwidth.spec.mapping import (
 )
 from bankwidth.spec.matmul_kernels import MatmulKernelsSpec, ScaledMatmulSpec, TileFamilySpec
 from bankwidth.spec.moe_kernels import MoeKernelsSpec, TunedShapeSpec
+from bankwidth.spec.nand import NandSpec
 from bankwidth.spec.npu import ArraySpec, NpuEnergySpec, NpuSpec, VectorCostSpec, VectorUnitSpec
 from bankwidth.spec.pim import PimSpec
 from bankwidth.spec.problems import Problem
 from bankwidth.spec.roofline import CoresSpec, RingSpec, RooflineEnergySpec, RooflineSpec
 from bankwidth.spec.schema import SCHEMA_KINDS, json_schema
+from bankwidth.spec.ssd import AccessSpec, SsdSpec
 from bankwidth.spec.vector_kernels import VectorKernelsSpec
 from bankwidth.spec.version import SCHEMA_VERSION
 from bankwidth.spec.without_pim import without_pim
@@ -59,6 +63,7 @@ __all__ = [
     "ROLES",
     "SCHEMA_KINDS",
     "SCHEMA_VERSION",
+    "AccessSpec",
     "AnyDeviceSpec",
     "AppendKernelSpec",
     "ArraySpec",
@@ -71,6 +76,8 @@ __all__ = [
     "CaptureSpec",
     "CombineSpec",
     "CoresSpec",
+    "CsdMappingSpec",
+    "CsdSpec",
     "DeviceSpec",
     "DramSpec",
     "EngineSpec",
@@ -85,6 +92,7 @@ __all__ = [
     "MemorySpec",
     "MoeKernelsSpec",
     "MulticastSpec",
+    "NandSpec",
     "NarrowTilesSpec",
     "NpuEnergySpec",
     "NpuSpec",
@@ -98,6 +106,7 @@ __all__ = [
     "ScaledMatmulSpec",
     "SharedProductsSpec",
     "Spec",
+    "SsdSpec",
     "TileFamilySpec",
     "TunedShapeSpec",
     "VectorCostSpec",

@@ -195,6 +195,7 @@ def _v(dimension: str, positive: bool = True) -> tuple[BeforeValidator, WithJson
 Ns = Annotated[float, *_v("time")]
 NsOrZero = Annotated[float, *_v("time", False)]
 Bytes = Annotated[int, *_v("size")]
+BytesOrZero = Annotated[int, *_v("size", False)]
 Bits = Annotated[int, *_v("width")]
 BytesPerNs = Annotated[float, *_v("bandwidth")]
 Gbps = Annotated[float, *_v("pin rate")]

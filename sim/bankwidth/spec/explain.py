@@ -35,6 +35,11 @@ class _Place:
         return self.path.rpartition(".")[2]
 
     @property
+    def name(self) -> str:
+        """The key; of an entry of a list that of the list."""
+        return next(key for key in reversed(self.path.split(".")) if not key.isdigit())
+
+    @property
     def parent_path(self) -> str:
         return self.path.rpartition(".")[0]
 
@@ -199,7 +204,7 @@ _TEXTS: Final[dict[str, Callable[[ErrorDetails, _Place], str]]] = {
     "union_tag_not_found": _no_tag,
     "value_error": lambda detail, _: str(detail["ctx"]["error"]),
     "literal_error": lambda detail, place: unknown(
-        place.key, detail["input"], _quoted(detail["ctx"]["expected"])
+        place.name, detail["input"], _quoted(detail["ctx"]["expected"])
     ),
     RELATION: lambda detail, _: detail["msg"],
     "model_type": _MAPPING,

@@ -92,8 +92,9 @@ def fits_of(
     found: list[FitParameter] = []
     problems: list[Problem] = []
     known = {problem.mark for problem in wrong}
+    foreign = [p.path.removesuffix(KIND) for p in wrong if p.path.endswith(f".{KIND}")]
     for keys, node in _marked(root):
-        if {node.mark, node.at} & known or node.is_broken:
+        if {node.mark, node.at} & known or node.is_broken or _is_below(keys, foreign):
             continue
         try:
             found.append(_parameter(keys, node, _type_at(root, model, keys)))
@@ -101,6 +102,12 @@ def fits_of(
             problems.append(error.problem)
     found = [parameter for parameter in found if _runs(root, parameter.path)]
     return found, [*problems, *_too_many(found)]
+
+
+def _is_below(keys: KeyPath, parts: list[str]) -> bool:
+    """Whether a value is of one of these parts, whose kinds are not needed where they stand."""
+    path = ".".join(map(str, keys))
+    return any(path.startswith(part) for part in parts)
 
 
 class _Wrong(Exception):

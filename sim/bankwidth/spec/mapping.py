@@ -8,6 +8,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from bankwidth.spec.base import Count, Relation, Spec, pick, pick_mapping, unknown
+from bankwidth.spec.csd_mapping import CsdMappingSpec
+from bankwidth.spec.flash_mapping import FlashMappingSpec
+from bankwidth.spec.offload import OffloadSpec
 
 ROLES: Final = ("weights", "kv", "activations")
 OPERATOR_KINDS: Final = (
@@ -98,7 +101,7 @@ class SharedProductsSpec(Spec):
 class MappingSpec(Spec):
     """`place`: tensor role -> memory. `run`: operator kind -> engine, `default` for the rest.
 
-    `pim` holds the choices that machines with computing banks have.
+    `pim` holds the choices that machines with computing banks have, `csd` those of computing drives.
     """
 
     place: dict[str, str] = Field(description="memory that holds weights, kv and activations")
@@ -113,6 +116,16 @@ class MappingSpec(Spec):
     )
     pim: PimMappingSpec = Field(
         default_factory=PimMappingSpec, description="how operators lie in banks that compute"
+    )
+    offload: OffloadSpec = Field(
+        default_factory=OffloadSpec, description="tensors that the engine's own memory cannot hold"
+    )
+    csd: CsdMappingSpec = Field(
+        default_factory=CsdMappingSpec,
+        description="how attention lies in drives that compute it, and what it reads",
+    )
+    flash: FlashMappingSpec | None = Field(
+        default=None, description="weights that are read from a drive. Default: all in memory"
     )
 
     @classmethod

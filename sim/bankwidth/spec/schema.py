@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bankwidth.errors import SpecError
-from bankwidth.spec.base import unknown
+from bankwidth.spec.base import KIND, unknown
 from bankwidth.spec.load import MODELS
 from bankwidth.spec.version import SCHEMA_VERSION, VERSION_KEY
 from bankwidth.units import UNITS
@@ -62,7 +62,8 @@ def _entry(key: str, schema: dict[str, Any]) -> dict[str, Any]:
         }
     if _is_table(schema):
         return _table(schema)
-    return _sourced(_with_units(schema)) if _is_physical(schema) else schema
+    is_choice = "const" in schema and key != KIND  # of words there is but one so far
+    return _sourced(_with_units(schema)) if is_choice or _is_physical(schema) else schema
 
 
 def _with_units(schema: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bankwidth.errors import MappingError
+from bankwidth.spec.dram import DramSpec
 from bankwidth.spec.links import LinkSpec
 from bankwidth.spec.machine import MachineSpec
 from bankwidth.spec.mapping import DEFAULT, PimMappingSpec
@@ -39,7 +40,8 @@ def without_pim(machine: MachineSpec) -> MachineSpec:
 def _plain_link(link: LinkSpec, machine: MachineSpec, plain: set[str | None]) -> LinkSpec:
     """Computing banks leave their pins' energy to the link; a plain DRAM counts it itself."""
     for memory in plain.intersection(link.ends):
-        pins_pj_per_bit = machine.memories[str(memory)].energy.io_pj_per_bit
+        spec = machine.memories[str(memory)]
+        pins_pj_per_bit = spec.energy.io_pj_per_bit if isinstance(spec, DramSpec) else math.nan
         if math.isclose(link.energy_pj_per_bit, pins_pj_per_bit):
             return link.model_copy(update={"energy_pj_per_bit": 0.0})
     return link

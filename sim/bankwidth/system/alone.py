@@ -58,7 +58,7 @@ class IdleMachine:
         self._memories = {
             name: _IdleMemory(name, spec)
             for name, spec in machine.memories.items()
-            if name not in computing
+            if isinstance(spec, DramSpec) and name not in computing
         }
         self._links: dict[tuple[str, str], LinkSpec | None] = {}
 

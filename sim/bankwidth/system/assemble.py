@@ -14,7 +14,16 @@ from bankwidth.mapping.pipeline import pipeline_tokens
 from bankwidth.mapping.plan import Task
 from bankwidth.operators import Operator, Trace
 from bankwidth.results import Result, Table
-from bankwidth.spec import EngineSpec, GpuSpec, MachineSpec, NpuSpec, PimSpec, RooflineSpec
+from bankwidth.spec import (
+    CsdSpec,
+    EngineSpec,
+    GpuSpec,
+    MachineSpec,
+    NpuSpec,
+    PimSpec,
+    RooflineSpec,
+    SsdSpec,
+)
 from bankwidth.system.bounds import lower_bound_ps
 from bankwidth.system.engine_energy import item_energies_pj
 from bankwidth.system.exposure import OperatorTime, operator_times
@@ -26,8 +35,10 @@ from bankwidth.system.wiring import Wired
 from bankwidth.units import ps_to_ns
 
 BITS = 8
-# A DRAM's energy items: these go with its bytes, the others (refresh, standby) with time.
-WITH_BYTES = frozenset({"activate", "read", "write", "io"})
+# A memory's energy items: these go with its bytes, the others (refresh, standby) with time.
+WITH_BYTES = frozenset(
+    {"activate", "read", "write", "io", "program", "erase", "bus", "ecc", "pcie", "dram"}
+)
 COMPUTED = ("compute", "mode")  # energy items of computing banks that are their engine's
 
 
@@ -108,8 +119,11 @@ def _owners(machine: MachineSpec) -> dict[tuple[str, str], str]:
 
 
 def _static_mw(machine: MachineSpec, engine: str) -> float:
-    """A PIM engine's standby is its memory's."""
+    """A PIM engine's standby is its memory's; engines in drives are as many as these."""
     spec = machine.engines[engine]
+    if isinstance(spec, CsdSpec):
+        drives = machine.memories.get(spec.memory or "")
+        return spec.energy.static_mw * (drives.drives if isinstance(drives, SsdSpec) else 1)
     return 0.0 if isinstance(spec, PimSpec) else spec.energy.static_mw
 
 
@@ -248,11 +262,24 @@ def _moved_column(wired: Wired, component: str, item: str) -> str | None:
     if component in wired.memories:
         return f"bytes_{component}" if item in WITH_BYTES else None
     if component in wired.links:
-        spec = next(s for s in wired.machine.links if s.name == component)
-        return next((f"bytes_{end}" for end in spec.ends if end in wired.memories), None)
+        return _column_of_link(wired, component)
     engine = wired.machine.engines[component]
     is_computed = isinstance(engine, PimSpec) and item in COMPUTED
     return f"bytes_{engine.memory}" if is_computed and isinstance(engine, PimSpec) else None
+
+
+def _column_of_link(wired: Wired, link: str) -> str | None:
+    """Bytes of the one memory that the link leads to; None for a link to several."""
+    spec = next(s for s in wired.machine.links if s.name == link)
+    joined = [end for end in spec.ends if end in wired.memories]
+    behind = [
+        name
+        for name in wired.memories
+        for engine in wired.engines.values()
+        if wired.links[link] in engine.path_to(name).links
+    ]
+    reached = joined or list(dict.fromkeys(behind))
+    return f"bytes_{reached[0]}" if joined or len(reached) == 1 else None
 
 
 def _share(into: list[float], pj: float, weights: list[float], fallback: list[float]) -> None:
@@ -265,7 +292,7 @@ def _share(into: list[float], pj: float, weights: list[float], fallback: list[fl
         into[row] += pj * weight / total
 
 
-STATIC_ITEMS = frozenset({"static", "background", "refresh"})
+STATIC_ITEMS = frozenset({"static", "background", "refresh", "die_idle", "controller"})
 
 
 def _components_table(run: Run, ledger: Ledger) -> Table:

@@ -7,15 +7,16 @@ from typing import Any, Final
 
 import simpy
 
+from bankwidth.devices.pim.program import PimProgram
 from bankwidth.errors import SimulationError
 from bankwidth.mapping.plan import Task, Transfer
-from bankwidth.system.link import Link
-from bankwidth.system.memory import Memory, Served
-from bankwidth.system.pim_memory import PimMemory, ProgramServed
-from bankwidth.system.record import TaskRecord, split_body
+from bankwidth.system.link import Path
+from bankwidth.system.memory import ComputingMemory, Memory, ProgramServed, begin_transfer
+from bankwidth.system.record import Served, TaskRecord, split_body
 from bankwidth.units import ns_to_ps
 
 Process = Generator[simpy.Event, Any, None]
+_HERE: Final = Path(())
 
 
 def together_ps(memory_ps: int, compute_ps: int, overlap: float) -> int:
@@ -59,14 +60,14 @@ def bound_of(task: Task, bytes_ps: Mapping[str, int]) -> str:
 
 
 def note_program(
-    task: Task, record: TaskRecord, memory: PimMemory, served: ProgramServed, start_ps: int
+    task: Task, record: TaskRecord, memory: ComputingMemory, served: ProgramServed, start_ps: int
 ) -> None:
     """Where the time of a program went that was handed over at `start_ps`."""
     record.served_ps[task.program_memory] = (served.start_ps, served.end_ps)
     memory.read_bytes += task.program_read_bytes
     memory.write_bytes += task.program_write_bytes
     record.bound_ps = task.ideal_ps
-    record.bound = f"{task.engine} banks"
+    record.bound = f"{task.engine} {'banks' if isinstance(task.program, PimProgram) else 'drives'}"
     parts = served.parts_ps
     compute = parts["compute"]
     bound = min(task.ideal_ps, compute)
@@ -138,21 +139,20 @@ class Engine:
         env: simpy.Environment,
         name: str,
         memories: Mapping[str, Memory],
-        links: Mapping[str, Link],
+        paths: Mapping[str, Path],
     ) -> None:
         self.env = env
         self.name = name
         self.busy_ps = 0  # with a task on any unit
         self._memories = memories
-        self._links = links  # by the memory they lead to
+        self._paths = paths  # by the memory they lead to
         self._turns: dict[str, simpy.Resource] = {}
         self._active = 0  # units at work
         self._active_since_ps = 0
 
-    @property
-    def links(self) -> Mapping[str, Link]:
-        """The link to each memory that is reached over one."""
-        return self._links
+    def path_to(self, memory: str) -> Path:
+        """The links to a memory; none where the engine sits in it."""
+        return self._paths.get(memory, _HERE)
 
     def run(self, task: Task, record: TaskRecord, fetched: simpy.Process | None = None) -> Process:
         """Hold a unit for one task and fill in its record; `fetched` are loads that went ahead."""
@@ -223,7 +223,7 @@ class Engine:
         """A program of the channels that compute; they say themselves where the time went."""
         start_ps = self._now()
         memory = self._memories[task.program_memory]
-        if task.program is None or not isinstance(memory, PimMemory):
+        if task.program is None or not isinstance(memory, ComputingMemory):
             raise SimulationError(f"task {task.name!r}: {task.program_memory!r} runs no programs")
         served: ProgramServed = yield memory.run(task.program)
         note_program(task, record, memory, served, start_ps)
@@ -237,13 +237,12 @@ class Engine:
         return self.env.process(self._transfer(transfer))
 
     def _transfer(self, transfer: Transfer) -> Generator[simpy.Event, Any, Served]:
-        """Memory and link work at the same time, byte behind byte; then the link's latency."""
-        memory = self._memories[transfer.memory]
-        link = self._links.get(transfer.memory)
-        event = memory.transfer(transfer.address, transfer.size_bytes, is_write=transfer.is_write)
-        sent_ps = link.serialise(transfer.size_bytes, self._now()) if link else 0
+        """Memory and links work at the same time, byte behind byte; then the links' latency."""
+        memory, path = self._memories[transfer.memory], self.path_to(transfer.memory)
+        event = begin_transfer(memory, transfer)
+        passed_ps = path.send(transfer.size_bytes, self._now())
         served: Served = yield event
-        delay_ps = max(0, sent_ps - self._now()) + (link.latency_ps if link else 0)
+        delay_ps = max(0, passed_ps - self._now()) + path.latency_ps
         if delay_ps:
             yield self.env.timeout(delay_ps)
         return served

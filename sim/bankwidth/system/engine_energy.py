@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bankwidth.spec import AsicSpec, GpuSpec, NpuSpec, RooflineSpec
+from bankwidth.spec import AsicSpec, CsdSpec, GpuSpec, NpuSpec, RooflineSpec
 
 
 def _gpu_items(spec: GpuSpec) -> dict[str, float]:
@@ -36,6 +36,16 @@ def _npu_items(spec: NpuSpec) -> dict[str, float]:
     }
 
 
+def _csd_items(spec: CsdSpec) -> dict[str, float]:
+    energy = spec.energy
+    return {
+        "gemv": energy.gemv_flop_pj,
+        "softmax": energy.softmax_operation_pj,
+        "topk": energy.topk_element_pj,
+        "filter": energy.filter_pj_per_bit,
+    }
+
+
 def _roofline_items(spec: RooflineSpec) -> dict[str, float]:
     energy = spec.energy
     matrix = {f"matrix {dtype}": pj for dtype, pj in energy.flop_pj.items()}
@@ -52,10 +62,13 @@ _ITEMS: dict[str, Callable[[Any], dict[str, float]]] = {
     "gpu": _gpu_items,
     "asic": _asic_items,
     "npu": _npu_items,
+    "csd": _csd_items,
     "roofline": _roofline_items,
 }
 
 
-def item_energies_pj(spec: GpuSpec | AsicSpec | NpuSpec | RooflineSpec) -> dict[str, float]:
+def item_energies_pj(
+    spec: GpuSpec | AsicSpec | NpuSpec | CsdSpec | RooflineSpec,
+) -> dict[str, float]:
     """Energy of one of each item that the engine's lowering counts."""
     return _ITEMS[spec.kind](spec)

@@ -6,9 +6,9 @@ of them stands for all; its counts are multiplied by the number of channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import simpy
 
@@ -16,11 +16,15 @@ from bankwidth.devices.dram import (
     DramChannel,
     DramConfig,
     Mapper,
+    Snapshot,
     Stream,
     config_of,
     energy_pj,
 )
+from bankwidth.mapping.plan import Transfer
 from bankwidth.spec import DramSpec
+from bankwidth.system.ahead import Ahead
+from bankwidth.system.record import Served
 
 if TYPE_CHECKING:
     from bankwidth.devices.dram.rounds import Rounds
@@ -65,13 +69,68 @@ class Memory(Protocol):
         """Requests that repeated what was known, of all requests, of one channel."""
 
 
+class Moving(Protocol):
+    """Transfers under way."""
+
+    def wait(self) -> Sequence[Served]:
+        """What the memory did for each. Nothing may arrive at it any more before the last end."""
+
+
+@runtime_checkable
+class PromptMemory(Protocol):
+    """A memory that needs no event loop: it is told of all transfers in the order of time."""
+
+    def start(self, transfers: Sequence[Transfer], now_ps: int) -> Moving:
+        """Begin transfers at `now_ps`; the sequence must not change afterwards."""
+
+
+@runtime_checkable
+class ScatteredMemory(Protocol):
+    """A memory in which pieces at places of their own take other times than consecutive bytes."""
+
+    def scattered(self, transfer: Transfer) -> simpy.Event:
+        """Event that succeeds with a `Served` when the last piece is read."""
+
+
+def begin_transfer(memory: Memory, transfer: Transfer) -> simpy.Event:
+    """Event that succeeds with a `Served` when a transfer is done."""
+    if transfer.chunk_bytes and isinstance(memory, ScatteredMemory):
+        return memory.scattered(transfer)
+    return memory.transfer(transfer.address, transfer.size_bytes, is_write=transfer.is_write)
+
+
 @dataclass(frozen=True, slots=True)
-class Served:
-    """What one transfer met: when it began and ended, and how long refresh held it up."""
+class ProgramServed:
+    """When a program began and ended, and the time of its last channel by part, in ps."""
 
     start_ps: int
     end_ps: int
-    refresh_ps: int
+    parts_ps: dict[str, int]
+
+
+@runtime_checkable
+class ComputingMemory(Protocol):
+    """A memory that runs programs of its own: computing banks, drives with an engine."""
+
+    read_bytes: int
+    write_bytes: int
+
+    def serve(self, program: Any, now_ps: int) -> ProgramServed:
+        """Run a program that is handed over at `now_ps`, without the event loop."""
+
+    def run(self, program: Any) -> simpy.Event:
+        """Event that succeeds with a `ProgramServed` when it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Transfers whose ends were known at once."""
+
+    served: Sequence[Served]
+
+    def wait(self) -> Sequence[Served]:
+        """What the memory did for each."""
+        return self.served
 
 
 # What a DRAM command spends; a precharge has no energy of its own, IDD0's loop holds it.
@@ -106,17 +165,11 @@ def rounds_of(channel: DramChannel) -> Rounds:
     return Rounds(channel)
 
 
-class DramMemory:
-    """A memory that advances to its own next completion, and back when a newcomer joins earlier.
-
-    Once all streams of an instant have arrived, the channel runs ahead of simpy to its first
-    completion, but not beyond the next event: what that brings may join. A snapshot before each run
-    ahead lets a stream that arrives earlier all the same join at its own time: the channel returns
-    to the snapshot and is advanced, exactly, to the newcomer's arrival.
-    """
+class DramMemory(Ahead):
+    """A memory of which one channel is simulated, command by command."""
 
     def __init__(self, env: simpy.Environment, name: str, spec: DramSpec, *, skip: bool) -> None:
-        self.env = env
+        super().__init__(env)
         self.name = name
         self.config = config_of(spec)
         self.channel = DramChannel(self.config, mapper=MAPPER, skip=False)
@@ -126,9 +179,6 @@ class DramMemory:
         self.write_bytes = 0
         self._rounds = rounds_of(self.channel) if skip else None
         self._saved = self.channel.snapshot()
-        self._waiting: dict[int, tuple[simpy.Event, int, int]] = {}
-        self._done: list[int] = []  # streams that end where the channel has run ahead to
-        self._run = 0  # counts runs ahead; an older one's completion is void
 
     def transfer(self, address: int, size_bytes: int, *, is_write: bool) -> simpy.Event:
         """Event that succeeds with a `Served` when the last burst is done."""
@@ -137,18 +187,13 @@ class DramMemory:
         else:
             self.read_bytes += size_bytes
         stripe = self.channels * self.config.burst_bytes
-        self._catch_up()
         bursts = max(1, -(-size_bytes // stripe))
-        stream = self.channel.add(sequential(self.config, address // stripe, bursts, is_write))
-        event = self.env.event()
-        self._waiting[stream] = (event, int(self.env.now), self.channel.refresh_blocked_ck)
-        self._run += 1
-        self._at(int(self.env.now), self._completion(self._run))  # others may arrive right now
-        return event
+        stream = sequential(self.config, address // stripe, bursts, is_write)
+        return self.join(lambda: self.channel.add(stream))
 
     def finish(self) -> None:
         """Advance to the end of the run, so that refresh is counted to its last instant."""
-        self._catch_up()
+        self.catch_up()
 
     def counts(self) -> dict[str, int]:
         """Commands of all channels."""
@@ -177,54 +222,33 @@ class DramMemory:
         """Requests added with rounds that were known, of all requests, of one channel."""
         return self.channel.skipped_requests, self.channel.requests_in
 
-    def _catch_up(self) -> None:
-        now_ck = self.config.ticks_covering(int(self.env.now))
-        if self.channel.now_ck > now_ck:
-            self.channel.restore(self._saved)
-            self._done = []
-        self._finish()
-        while self.channel.now_ck < now_ck:
-            self._done = self._advance(now_ck)
-            self._finish()
+    # ---- the device
+    def now_ticks(self) -> int:
+        """The channel's clock."""
+        return self.channel.now_ck
 
-    def _run_ahead(self) -> None:
-        self._run += 1
-        if not self._waiting:
-            return
-        self._saved = self.channel.snapshot()
-        self._done = self._advance(self._next_event_ck())
-        end_ps = max(self.config.time_ps(self.channel.now_ck), int(self.env.now))
-        self._at(end_ps, self._completion(self._run))
+    def ticks(self, time_ps: int) -> int:
+        """First tick at or after a time."""
+        return self.config.ticks_covering(time_ps)
 
-    def _next_event_ck(self) -> int:
-        """The next tick at which anything else happens; never, if that is unknown."""
-        next_ps = self.env.peek()
-        if next_ps == float("inf"):
-            return FOREVER_CK
-        next_ck = self.config.ticks_covering(int(next_ps))
-        return next_ck if next_ck > self.channel.now_ck else FOREVER_CK
+    def time_ps(self, ticks: int) -> int:
+        """Time of a tick."""
+        return self.config.time_ps(ticks)
 
-    def _advance(self, until_ck: int) -> list[int]:
+    def advance(self, until: int) -> list[int]:
+        """Go on to a tick or to the first completion."""
         if self._rounds is None:
-            return self.channel.advance(until_ck)
-        return self._rounds.advance(self.channel, until_ck)
+            return self.channel.advance(until)
+        return self._rounds.advance(self.channel, until)
 
-    def _completion(self, run: int) -> Callable[[simpy.Event], None]:
-        def fire(_: simpy.Event) -> None:
-            if run == self._run:
-                self._finish()
-                self._run_ahead()
+    def snapshot(self) -> Snapshot:
+        """The channel's state."""
+        return self.channel.snapshot()
 
-        return fire
+    def restore(self, saved: Snapshot) -> None:
+        """Back to a snapshot."""
+        self.channel.restore(saved)
 
-    def _finish(self) -> None:
-        done, self._done = self._done, []
-        for stream in done:
-            event, start_ps, blocked_before = self._waiting.pop(stream)
-            blocked = self.config.time_ps(self.channel.refresh_blocked_ck - blocked_before)
-            event.succeed(Served(start_ps, int(self.env.now), blocked))
-
-    def _at(self, time_ps: int, callback: Callable[[simpy.Event], None]) -> None:
-        timer = self.env.timeout(time_ps - int(self.env.now))
-        if timer.callbacks is not None:  # None only once processed
-            timer.callbacks.append(callback)
+    def refreshed_ticks(self) -> int:
+        """Ticks in which refresh held requests up."""
+        return self.channel.refresh_blocked_ck

@@ -7,7 +7,7 @@ them differently splits the lane, and they are joined again when they come to th
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,21 +21,14 @@ from bankwidth.devices.pim.energy import energy_pj
 from bankwidth.devices.pim.memo import MOST_OUTCOMES, Outcome, channels_of
 from bankwidth.devices.pim.plain import plain_macros
 from bankwidth.devices.pim.program import ChannelProgram, PimProgram, mac_of
+from bankwidth.mapping.plan import Transfer
 from bankwidth.spec import DramSpec, PimSpec
 from bankwidth.system.link import Link
-from bankwidth.system.memory import Served
+from bankwidth.system.memory import Moved, ProgramServed
+from bankwidth.system.record import Served
 
 _NO_PARTS: Final = dict.fromkeys(PARTS, 0)
 _NOTHING: Final = ChannelProgram(macros=np.zeros((0, 4), dtype=np.int64), channels=1)
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramServed:
-    """When a program began and ended, and the time of its last channel by part, in ps."""
-
-    start_ps: int
-    end_ps: int
-    parts_ps: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -113,6 +106,13 @@ class PimMemory:
             self._plain[key] = ChannelProgram(macros=macros, channels=self.channels, is_plain=True)
         served = self._run((self._plain[key],), 0, now_ps)
         return Served(served.start_ps, served.end_ps, served.parts_ps["refresh"])
+
+    def start(self, transfers: Sequence[Transfer], now_ps: int) -> Moved:
+        """Move plain bursts from `now_ps` on, one transfer after the other."""
+        served = [
+            self.carry(t.address, t.size_bytes, now_ps, is_write=t.is_write) for t in transfers
+        ]
+        return Moved(served)
 
     def _plain_macros(self, address: int, size_bytes: int, *, is_write: bool) -> NDArray[np.int64]:
         """Bursts of one channel."""

@@ -1,4 +1,4 @@
-"""What a finished task left behind: when, and the parts its time is made of, in order."""
+"""What finished tasks and transfers left behind: when, and the parts a task's time is made of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from dataclasses import dataclass, field
 
 # The parts of an operator's time; `bound` is what its work takes at the machine's peaks.
 PARTS = ("wait", "launch", "fill", "bound", "quantisation", "row_miss", "refresh")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one transfer met in its memory: when it began and ended, how long refresh took."""
+
+    start_ps: int
+    end_ps: int
+    refresh_ps: int
 
 
 @dataclass(slots=True, kw_only=True)

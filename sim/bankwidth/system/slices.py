@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, overload
 
+from bankwidth.devices.pim.program import PimProgram
 from bankwidth.mapping.plan import Task
 from bankwidth.operators import Operator
 from bankwidth.results import Slice
+from bankwidth.system.memory import ComputingMemory
 from bankwidth.system.pim_memory import PimMemory
 from bankwidth.system.run import Run
 
@@ -63,9 +65,12 @@ def slices_of(run: Run, steps: Sequence[Operator]) -> tuple[Slice, ...]:
 
 
 def _memory_lane(run: Run, memory: str, task: Task) -> tuple[str, dict[str, Any]]:
-    """Of banks that compute, programs and plain traffic lie apart; programs tell their commands."""
-    if not isinstance(run.wired.memories[memory], PimMemory):
+    """Where memories compute, programs and plain traffic lie apart; PIM's tell their commands."""
+    if not isinstance(run.wired.memories[memory], ComputingMemory):
         return memory, {}
     if task.program is None or task.program_memory != memory:
-        return f"{memory}/plain commands", {}
-    return f"{memory}/PIM commands", {**task.program.counts}
+        plain = "commands" if isinstance(run.wired.memories[memory], PimMemory) else "transfers"
+        return f"{memory}/plain {plain}", {}
+    if isinstance(task.program, PimProgram):
+        return f"{memory}/PIM commands", {**task.program.counts}
+    return f"{memory}/programs", {}

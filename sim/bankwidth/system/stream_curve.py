@@ -10,20 +10,22 @@ know either.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import simpy
 
 from bankwidth.devices.dram import DramChannel, config_of, energy_pj
+from bankwidth.mapping.plan import Transfer
 from bankwidth.spec import DramSpec
 from bankwidth.system.memory import (
     FOREVER_CK,
     MAPPER,
-    Served,
+    Moved,
     command_energies,
     rounds_of,
     sequential,
 )
+from bankwidth.system.record import Served
 
 GRID_PER_OCTAVE = 4
 LARGEST_BURSTS = 2**17
@@ -107,9 +109,18 @@ class CurveMemory:
 
     def transfer(self, address: int, size_bytes: int, *, is_write: bool) -> simpy.Event:
         """Event that succeeds with a `Served` when the last burst is done."""
+        now_ps = int(self.env.now)
+        served = self._carry(size_bytes, now_ps, is_write=is_write)
+        return self.env.timeout(served.end_ps - now_ps, served)
+
+    def start(self, transfers: Sequence[Transfer], now_ps: int) -> Moved:
+        """Move transfers from `now_ps` on, one after the other."""
+        return Moved([self._carry(t.size_bytes, now_ps, is_write=t.is_write) for t in transfers])
+
+    def _carry(self, size_bytes: int, now_ps: int, *, is_write: bool) -> Served:
         curve = curve_of(self._spec, is_write=is_write)
         bursts = self._bursts(size_bytes)
-        start_ps = max(self._free_ps, int(self.env.now))
+        start_ps = max(self._free_ps, now_ps)
         if start_ps > self._free_ps:
             self._run_bursts = {False: 0, True: 0}
         before = self._run_bursts[is_write]
@@ -119,8 +130,7 @@ class CurveMemory:
         self._free_ps = start_ps + duration_ps
         self._busy_ps += duration_ps
         self._count(curve.counts(bursts), size_bytes, is_write)
-        served = Served(start_ps, self._free_ps, refresh_ps)
-        return self.env.timeout(self._free_ps - int(self.env.now), served)
+        return Served(start_ps, self._free_ps, refresh_ps)
 
     def _bursts(self, size_bytes: int) -> int:
         """Bursts of one channel; the channels share every transfer evenly."""

@@ -44,7 +44,7 @@ class BankProducts:
     def programs(self, index: int) -> list[PimProgram]:
         """The programs of an operator, in the order in which they run; none if the host has it."""
         tasks = [task for task in self._plan.tasks if task.operator == index]
-        return [task.program for task in tasks if task.program is not None]
+        return [task.program for task in tasks if isinstance(task.program, PimProgram)]
 
     def is_fused(self, index: int) -> bool:
         is_function = isinstance(self._operators[index], Elementwise)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankwidth.devices.pim.numbers import FORMATS, Floats, accumulated_error
+from bankwidth.devices.pim.program import PimProgram
 from bankwidth.mapping.build import make_plan
 from bankwidth.mapping.hbm_pim_data import load_matmul, matmul_operands, parts, tiles
 from bankwidth.mapping.lower_hbm_pim import lower_matmul
@@ -74,7 +75,8 @@ class HbmBankProducts:
         self.is_fused = self._host.is_fused
 
     def matmul(self, op: Matmul, index: int, x: Floats) -> Floats:
-        programs = [t.program for t in self._plan.tasks if t.operator == index and t.program]
+        tasks = [task for task in self._plan.tasks if task.operator == index]
+        programs = [t.program for t in tasks if isinstance(t.program, PimProgram)]
         if not programs:
             return self._host.matmul(op, index, x)
         (program,) = programs

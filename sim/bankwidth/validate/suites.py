@@ -9,6 +9,7 @@ from typing import Any, Final
 from bankwidth.errors import SpecError, did_you_mean
 from bankwidth.system.run import Progress
 from bankwidth.validate.dram_suite import run_dram
+from bankwidth.validate.flash_suite import run_flash
 from bankwidth.validate.gpu_suite import run_gpu
 from bankwidth.validate.pim_suite import run_pim
 from bankwidth.validate.verdicts import Verdict
@@ -19,8 +20,9 @@ SUITES: Final[dict[str, RunSuite]] = {
     "dram": run_dram,
     "gpu": run_gpu,
     "pim": run_pim,
+    "flash": run_flash,
 }
-TAKE_SEVERAL: Final = frozenset({"gpu", "pim"})  # suites that take more than one file
+TAKE_SEVERAL: Final = frozenset({"gpu", "pim", "flash"})  # suites that take more than one file
 
 
 def validate(

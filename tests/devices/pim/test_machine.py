@@ -19,7 +19,7 @@ def test_the_banks_are_those_of_the_memory(machine: MachineSpec) -> None:
     pim = machine.engines["pim"]
     assert isinstance(pim, PimSpec)
     assert pim.memory is not None
-    memory = machine.memories[pim.memory]
+    memory = machine.dram(pim.memory)
     assert memory.channels == 8
     geometry = geometry_of(pim, memory.channels)
     assert memory.capacity_bytes == geometry.rows_bytes * pim.rows

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bankwidth.errors import SpecError, did_you_mean
+from bankwidth.operators.families.falcon import falcon_shape
 from bankwidth.operators.families.gpt2 import gpt2_shape
 from bankwidth.operators.families.llama import llama_shape
 from bankwidth.operators.families.opt import opt_shape
@@ -13,6 +14,7 @@ from bankwidth.operators.fields import Config, Fields, text_config
 from bankwidth.operators.model import ModelShape
 
 FAMILIES: Final[dict[str, Callable[[Fields], ModelShape]]] = {
+    "falcon": falcon_shape,
     "gpt2": gpt2_shape,
     "llama": llama_shape,
     "opt": opt_shape,

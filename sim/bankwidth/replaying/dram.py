@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,7 +26,6 @@ from bankwidth.errors import SpecError
 from bankwidth.kernel_cache import prepare
 from bankwidth.spec import load_device
 from bankwidth.spec.dram import DramSpec
-from bankwidth.units import parse_quantity
 
 if TYPE_CHECKING:
     from bankwidth.devices.dram.replay import Replay, Sink
@@ -37,7 +35,6 @@ Source = Pattern | str | Path | BinaryIO  # a pattern, or a file of requests ("-
 Progress = Callable[[int, int], None]  # requests so far, and of all (0: not known)
 # Patterns up to this length run command by command, so that the hash of all commands is known.
 HASHED_REQUESTS: Final = 1_000_000
-WINDOW_NS: Final = 2000.0  # what a report looks closer at unless told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,79 +238,6 @@ def check_commands(path: str | Path, device: str | Path, refresh: str) -> Violat
     """
     config = config_of(load_dram(device))
     return first_violation(read_commands(path, config), config, refresh=refresh)
-
-
-# ---------------------------------------------------------------------------- what a user types
-def source_of(
-    requests: str | None,
-    pattern: str | None,
-    *,
-    count: str,
-    write_share: float,
-    stride: str | None,
-    seed: str,
-) -> Source:
-    """The source that a command line names. Raises SpecError unless it names exactly one."""
-    if (requests is None) == (pattern is None):
-        found = "neither is given" if requests is None else "both are given"
-        raise SpecError(f"replay takes a file of requests or --pattern: {found}")
-    if pattern is None:
-        assert requests is not None
-        return requests
-    return Pattern(
-        kind=pattern,
-        count=_whole("--count", count),
-        write_share=write_share,
-        stride_bytes=None if stride is None else _bytes("--stride", stride),
-        seed=_whole("--seed", seed),
-    )
-
-
-def _whole(option: str, text: str) -> int:
-    """`100000`, `1e9`, `1_000` or `0xC0FFEE`."""
-    try:
-        return int(text, 0)
-    except ValueError:
-        pass
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not number.is_integer():
-        raise SpecError(f"{option}: {text!r} is no whole number, write 100000 or 1e9")
-    return int(number)
-
-
-def _bytes(option: str, text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        pass
-    try:
-        return int(parse_quantity(text, "size"))
-    except SpecError as error:
-        raise SpecError(f"{option}: {error}") from None
-
-
-def window_of(text: str | None, *, by_default: bool) -> tuple[float, float] | None:
-    """`FROM:TO` in ns, or each with its unit; the first `WINDOW_NS` if `by_default`."""
-    if text is None:
-        return (0.0, WINDOW_NS) if by_default else None
-    start, colon, end = text.partition(":")
-    if not colon:
-        raise SpecError(f"--window: {text!r} is not FROM:TO, as 0:2us or 100:300 (ns)")
-    return _time_ns(start), _time_ns(end)
-
-
-def _time_ns(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return parse_quantity(text, "time")
-    except SpecError as error:
-        raise SpecError(f"--window: {error}") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What `validate pim` prints: a table of the references, what does not hold, published figures."""
+"""What suites of designs print: a table of references, what does not hold, published figures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MAX_SHOWN: Final = 10  # failing cases of a group; the others are counted
 _PUBLISHED: Final = "published"
 
 
-def print_pim_validation(suite: Suite, console: Console) -> None:
+def print_design_validation(suite: Suite, console: Console) -> None:
     """Prints a suite, given as its JSON."""
-    console.print(Text(f"pim against {suite['source']}", "bold"), soft_wrap=True)
+    console.print(Text(f"{suite['suite']} against {suite['source']}", "bold"), soft_wrap=True)
     console.print(_summary(suite["groups"]))
     other = {(name, quantity) for name, quantity in suite.get("other", ())}
     for group, cases in groups_of(suite):
@@ -29,7 +29,7 @@ def print_pim_validation(suite: Suite, console: Console) -> None:
     explained = suite.get("explained", 0)
     more = f"; {explained} published ones are other than ours and say why" if explained else ""
     is_good = suite["ok"] + explained == suite["n"]
-    held = f"pim: {suite['ok']} of {suite['n']} figures hold{more}"
+    held = f"{suite['suite']}: {suite['ok']} of {suite['n']} figures hold{more}"
     console.print(Text(held, "bold green" if is_good else "bold red"), soft_wrap=True)
 
 
