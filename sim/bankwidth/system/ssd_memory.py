@@ -74,7 +74,9 @@ class SsdMemory(Ahead):
         )
         self.told = ToldDrive(self.drive, remembers=skip)
         self._pieces = ScatteredReads(self.config, spec.access)
-        self._writer: simpy.Resource | None = None
+        # what is written in the background, and jobs that wait for it: one after the other
+        self._writer = simpy.Resource(env, capacity=1)
+        self._written_ps = 0  # without the event loop: when it is all in flash
         self._ways: Mapping[str, Path] = {}  # by engine
         self._passed: dict[str, int] = {"pcie_bytes": 0, "dram_bytes": 0}  # of programs
 
@@ -100,7 +102,7 @@ class SsdMemory(Ahead):
         if all([t.chunk_bytes for t in transfers]):
             return Done([self._scatter(t, now_ps) for t in transfers])
         works = [self._stream(t.address, t.size_bytes, t.is_write) for t in transfers]
-        return self.told.begin(tuple(works), now_ps)
+        return self.told.begin(tuple(works), max(now_ps, self._written_ps))
 
     def _stream(self, address: int, size_bytes: int, is_write: bool) -> Stream:
         """One drive's part; what runs over its end lies before it instead."""
@@ -128,17 +130,24 @@ class SsdMemory(Ahead):
         """A program that is handed over at `now_ps`, without the event loop."""
         arrived_ps = self._passes_down(program, now_ps)
         if program.job is None:
-            self.told.post(self._written(program.writes), now_ps, arrived_ps)
+            self._write_behind(self._written(program.writes), arrived_ps)
         if program.posted:
             return ProgramServed(now_ps, now_ps, _NO_PARTS)
         begun_ps = done_ps = arrived_ps + program.start_ps
         if program.job is not None:
+            begun_ps = max(begun_ps, self._written_ps)
             done_ps = max(
                 part.end_ps for part in self.told.begin(self._works(program), begun_ps).wait()
             )
         else:
             done_ps += program.compute_ps
         return self._program_served(program, now_ps, begun_ps, done_ps)
+
+    def _write_behind(self, writes: Sequence[Writes], from_ps: int) -> None:
+        """Pages in the background, one piece after the other; jobs wait until they are in flash."""
+        for each in writes:
+            start_ps = max(from_ps, self._written_ps)
+            self._written_ps = self.told.begin((each,), start_ps).wait()[0].end_ps
 
     def run(self, program: CsdProgram) -> simpy.Event:
         """Event that succeeds with a `ProgramServed` when a program has ended."""
@@ -154,8 +163,11 @@ class SsdMemory(Ahead):
         begun_ps = arrived_ps + program.start_ps
         yield self.env.timeout(begun_ps - now_ps)
         if program.job is not None:
-            works = [partial(self.drive.add, work) for work in self._works(program)]
-            yield self.env.all_of([self.join(begin) for begin in works])
+            with self._writer.request() as turn:
+                yield turn
+                begun_ps = int(self.env.now)
+                works = [partial(self.drive.add, work) for work in self._works(program)]
+                yield self.env.all_of([self.join(begin) for begin in works])
         else:
             yield self.env.timeout(program.compute_ps)
         served = self._program_served(program, now_ps, begun_ps, int(self.env.now))
@@ -164,8 +176,6 @@ class SsdMemory(Ahead):
 
     def _write(self, writes: Sequence[Writes], from_ps: int) -> Process:
         """Pages in the background, behind all that were to be written before."""
-        if self._writer is None:
-            self._writer = simpy.Resource(self.env, capacity=1)
         yield self.env.timeout(from_ps - int(self.env.now))
         with self._writer.request() as turn:
             yield turn

@@ -100,10 +100,11 @@ def _chain(rows: Ints, column: int, first: int, last: int) -> None:
 
 
 def grown(z: State, *, pages: int = 0, groups: int = 0) -> State:
-    """The same state with room for so many pages and groups more, and for a longer log."""
+    """The same state with room for so many pages and groups more, and for what they may log."""
     had_pages, had_groups = len(z.pages), len(z.groups)
     pools = _pools(had_pages + pages, had_groups + groups, len(z.units), len(z.channels))
-    new = build(z.shapes | pools | {"log": (max(2 * len(z.log), 16 * pages), 3)}, z)
+    logged = int(z.m[w.S_LOG] + 16 * z.m[w.S_NEED]) if z.m[w.S_LOGGED] else 0
+    new = build(z.shapes | pools | {"log": (max(len(z.log), 2 * logged), 3)}, z)
     if pages:
         _chain(new.pages, w.T_NEXT, had_pages, int(z.m[w.S_FREE_PAGE]))
         new.m[w.S_FREE_PAGE] = had_pages

@@ -333,6 +333,8 @@ class Drive:
         done = [n for n, slot in self._live.items() if not self._z.sources[slot, w.Q_LIVE]]
         for number in done:
             del self._live[number]
+        if done and self._live and self._skipper is not None:
+            self._skipper.begin(self._z)  # what is left may be alone now
         return done
 
     def _slot(self) -> int:
@@ -369,7 +371,9 @@ class Drive:
         pages_short = groups * pages + int(m[w.S_NEED]) - int(m[w.S_FREE_PAGES])
         groups_short = groups + 2 - int(m[w.S_FREE_GROUPS])
         if pages_short > 0 or groups_short > 0:
-            self._z = grown(self._z, pages=max(0, pages_short), groups=max(0, groups_short))
+            pages = max(pages_short, len(self._z.pages)) if pages_short > 0 else 0
+            groups = max(groups_short, len(self._z.groups)) if groups_short > 0 else 0
+            self._z = grown(self._z, pages=pages, groups=groups)
 
     def _check_span(self, work: Stream | Job | Writes) -> None:
         last = work.last_page(self.config)
