@@ -108,12 +108,12 @@ def test_a_function_in_the_banks_is_no_work_for_the_asic() -> None:
     plan = plan_of(partial_sums="bank", activation_function="bank")
     gelu, product = named(plan, "gelu"), named(plan, "fc1")
     assert (gelu.engine, gelu.compute_ps, gelu.program) == ("pim", 0, None)
-    assert product.program is not None
+    assert isinstance(product.program, PimProgram)
     assert product.program.counts["AF"] == 3072 // 16
     assert named(plan_of(), "gelu").engine == "asic"
     # what no function follows is as it was
     other = named(plan, "fc2").program
-    assert other is not None
+    assert isinstance(other, PimProgram)
     assert "AF" not in other.counts
 
 
@@ -263,8 +263,8 @@ def test_a_tensor_that_does_not_fit_is_named() -> None:
 
 def test_a_larger_reservation_changes_where_and_not_what() -> None:
     usual, roomy = (named(plan_of(reserve_tokens=n), "attention.score") for n in (None, 4096))
-    assert usual.program is not None
-    assert roomy.program is not None
+    assert isinstance(usual.program, PimProgram)
+    assert isinstance(roomy.program, PimProgram)
     assert usual.program.counts == roomy.program.counts
     assert roomy.program.rows > usual.program.rows
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import csv
+from importlib import import_module
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bankwidth.spec.files import ROOT
 from bankwidth.validate import flash_instinfer
-from bankwidth.validate.flash_instinfer import BATCHES, DEEPSPEED, FLEXGEN, WHY, generation
+from bankwidth.validate.flash_instinfer import (
+    BATCHES,
+    DEEPSPEED,
+    DENSE,
+    FLEXGEN,
+    WHY,
+    covered_ps,
+    generation,
+)
+from bankwidth.validate.flash_suite import FLASH
 from bankwidth.validate.offload_runs import (
     best,
     first_refused,
+    layer_job_ps,
     refusal,
     step_s,
     tokens_per_s,
 )
+
 
 KNOWN = ROOT / "validation" / "flash" / "other_than_published.csv"
 
@@ -47,6 +61,31 @@ def test_zero_inference_is_predicted_on_the_model_that_it_was_not_calibrated_on(
 def test_deepspeed_streams_its_weights_for_every_token() -> None:
     assert tokens_per_s(generation(DEEPSPEED, 8)) < 2 * tokens_per_s(generation(DEEPSPEED, 4))
     assert step_s(generation(DEEPSPEED, 4), 1100) > 25.7e9 / 16.7e9
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), max_size=8).map(
+        lambda found: sorted((start, start + length) for start, length in found)
+    )
+)
+def test_time_that_attentions_share_counts_once(spans: list[tuple[int, int]]) -> None:
+    """Row 13: keys and values of the next layer come while those of this one are used."""
+    within = {ps for start, end in spans for ps in range(start, end)}
+    assert covered_ps(spans) == len(within)
+
+
+def test_pages_read_again_cost_little() -> None:
+    """Row 20: 3 per mille of the pages, on a few heads."""
+    few = generation(DENSE, 1)
+    clean_ps, again_ps = (layer_job_ps(few, 400, mean) for mean in (0.0, 0.1))
+    assert clean_ps * 1.05 < again_ps < clean_ps * 2
+
+
+def test_every_design_of_the_suite_brings_rows_or_figures() -> None:
+    assert FLASH.folder.is_dir()
+    for design in FLASH.designs:
+        module = import_module(f"bankwidth.validate.{design}")
+        assert hasattr(module, "REFERENCES") or hasattr(module, "published"), design
 
 
 @pytest.mark.skipif(not KNOWN.is_file(), reason="no table of known misses")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bankwidth.devices.pim.numbers import FORMATS, Arithmetic
+from bankwidth.devices.pim.program import PimProgram
 from bankwidth.errors import MappingError
 from bankwidth.mapping.build import make_plan
 from bankwidth.mapping.plan import Plan, Task
@@ -84,7 +85,7 @@ def _plant(
 
 
 def _edited(task: Task, edit: Callable[[Any], None]) -> Task:
-    assert task.program is not None
+    assert isinstance(task.program, PimProgram)
     channels = []
     for channel in task.program.channels:
         macros = channel.macros.copy()
@@ -98,7 +99,7 @@ def test_attention_from_the_row_behind_is_found(
     machine: MachineSpec, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def change(task: Task) -> Task:
-        if task.name != name or task.program is None:
+        if task.name != name or not isinstance(task.program, PimProgram):
             return task
         return replace(task, program=task.program.at(task.program.first_row + 1))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from bankwidth.mapping.plan import Plan, Task, Transfer
 from bankwidth.system.engine import (
@@ -23,10 +24,10 @@ from bankwidth.system.engine import (
     stores_waited_for,
     together_ps,
 )
-from bankwidth.system.link import Path
+from bankwidth.system.link import Link, Path
 from bankwidth.system.memory import ComputingMemory, Moving, PromptMemory
 from bankwidth.system.record import Served, TaskRecord
-from bankwidth.system.remembered_memory import RememberedMemory
+from bankwidth.system.remembered_memory import RememberedMemory, Spent
 from bankwidth.system.wiring import Wired
 
 TASKS_BETWEEN_REPORTS = 1000
@@ -76,20 +77,48 @@ def run_line(
 
 
 @dataclass(frozen=True, slots=True)
+class _Train:
+    """Transfers that begin together and all pass the same single link, one behind the other."""
+
+    link: Link
+    size_bytes: int
+    ends_ps: tuple[int, ...]  # from when the first one begins
+
+    def send(self, now_ps: int) -> list[int]:
+        """When the last byte of each has passed."""
+        first_ps = self.link.pass_train(self.size_bytes, self.ends_ps[-1], now_ps)
+        return [first_ps + end_ps for end_ps in self.ends_ps]
+
+
+def _train(paths: Sequence[Path], transfers: Sequence[Transfer]) -> _Train | None:
+    """None where the paths differ, or are not of one link."""
+    link = paths[0].links[0] if paths[0].links else None
+    if link is None or any([path.links != (link,) for path in paths]):
+        return None
+    ends_ps = tuple(accumulate([link.duration_ps(t.size_bytes) for t in transfers]))
+    return _Train(link, sum([t.size_bytes for t in transfers]), ends_ps)
+
+
+@dataclass(frozen=True, slots=True)
 class _Set:
     """Transfers that begin together, with the links of each and what each memory has to move."""
 
     transfers: tuple[Transfer, ...]
     paths: tuple[Path, ...]
     parts: tuple[tuple[str, PromptMemory, tuple[Transfer, ...]], ...]
+    train: _Train | None
 
     def start(self, now_ps: int) -> _Way:
         """As `Engine` moves bytes."""
-        moving = {name: memory.start(part, now_ps) for name, memory, part in self.parts}
+        moving = {}
+        for name, memory, part in self.parts:
+            moving[name] = memory.start(part, now_ps)
         return _Way(self, moving, self.send(now_ps))
 
     def send(self, now_ps: int) -> list[int]:
         """When the last byte of each has passed its links."""
+        if self.train is not None:
+            return self.train.send(now_ps)
         return [
             path.send(transfer.size_bytes, now_ps)
             for path, transfer in zip(self.paths, self.transfers, strict=True)
@@ -125,7 +154,7 @@ class _Body:
     """What a task does from its loads on, as of one that starts at 0."""
 
     record: TaskRecord
-    served: tuple[str, int, int]  # the memory, and when it began and ended
+    served: tuple[str, int, int]  # the memory, when it was asked and when it ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +232,7 @@ class _Line:
     def _run_body(self, index: int, record: TaskRecord, start_ps: int) -> int:
         """Loads, compute and stores; the end."""
         task, moves = self._tasks[index], self._moves_of(self._tasks[index])
-        if moves.alone is not None and moves.alone.is_idle(start_ps):
+        if moves.alone is not None:
             return self._recall(task, moves, moves.alone, record, start_ps)
         ends = self._fetched.pop(index).ends() if moves.early else []
         if moves.late is not None:
@@ -229,12 +258,13 @@ class _Line:
     ) -> int:
         """As `_run_body`, of a set that its memory remembers: equal spells make equal bodies."""
         assert moves.late is not None
-        spell = memory.take(moves.late.parts[0][2], start_ps)
+        spent = memory.start(moves.late.parts[0][2], start_ps)
         passed_ps = moves.late.send(start_ps)
-        key = id(spell), *[each - start_ps for each in passed_ps]
+        held_ps = spent.start_ps - start_ps  # by what the memory was still at
+        key = id(spent.spell), held_ps, *[each - start_ps for each in passed_ps]
         body = moves.bodies.get(key)
         if body is None:
-            ends = list(zip(memory.served(spell, 0), key[1:], strict=True))
+            ends = list(zip(Spent(spent.spell, 0, held_ps).wait(), key[2:], strict=True))
             body = moves.bodies[key] = self._new_body(task, moves.late, ends)
         known = body.record
         record.parts += known.parts
@@ -281,7 +311,7 @@ class _Line:
             assert isinstance(memory, PromptMemory)
             parts.append((name, memory, tuple([t for t in transfers if t.memory == name])))
         paths = [self._wired.engines[engine].path_to(t.memory) for t in transfers]
-        return _Set(tuple(transfers), tuple(paths), tuple(parts))
+        return _Set(tuple(transfers), tuple(paths), tuple(parts), _train(paths, transfers))
 
     def _post(self, task: Task) -> None:
         """Begin the stores that nobody waits for."""

@@ -26,11 +26,23 @@ class Link:
     def pass_on(self, size_bytes: int, now_ps: int) -> tuple[int, int]:
         """Times at which the first and the last of the bytes leave the near end."""
         first_ps = max(self._free_ps, now_ps)
-        duration_ps = ns_to_ps(size_bytes / self._bytes_per_ns)
+        duration_ps = self.duration_ps(size_bytes)
         self._free_ps = first_ps + duration_ps
         self.busy_ps += duration_ps
         self.moved_bytes += size_bytes
         return first_ps, self._free_ps
+
+    def duration_ps(self, size_bytes: int) -> int:
+        """Time that bytes take at the link's bandwidth."""
+        return ns_to_ps(size_bytes / self._bytes_per_ns)
+
+    def pass_train(self, size_bytes: int, duration_ps: int, now_ps: int) -> int:
+        """As `pass_on` of several pieces at once, by their sums; when the first one begins."""
+        first_ps = max(self._free_ps, now_ps)
+        self._free_ps = first_ps + duration_ps
+        self.busy_ps += duration_ps
+        self.moved_bytes += size_bytes
+        return first_ps
 
 
 class Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import simpy
@@ -20,7 +20,7 @@ from bankwidth.devices.dram.energy import ACTIVATES
 from bankwidth.mapping.plan import Transfer
 from bankwidth.spec import DramSpec
 from bankwidth.system.idle_channel import IdleChannel, Outcome, Set
-from bankwidth.system.memory import Moved, command_energies
+from bankwidth.system.memory import command_energies
 from bankwidth.system.record import Served
 
 Process: TypeAlias = Generator[simpy.Event, Any, None]
@@ -51,6 +51,23 @@ class _Moved:
     read_bytes: int
     write_bytes: int
     spells: dict[int, Spell]  # by phase of the refresh, and whether rows were left open
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A set that came at `now_ps` and waited until `start_ps`."""
+
+    spell: Spell
+    now_ps: int
+    start_ps: int
+
+    def wait(self) -> list[Served]:
+        """When each transfer began to wait, and when it ended."""
+        spell, now_ps, start_ps = self.spell, self.now_ps, self.start_ps
+        return [
+            Served(now_ps, start_ps + end_ps, refresh_ps)
+            for end_ps, refresh_ps in zip(spell.ends_ps, spell.refresh_ps, strict=True)
+        ]
 
 
 class RememberedMemory:
@@ -87,25 +104,15 @@ class RememberedMemory:
 
     def carry(self, transfers: Sequence[Transfer], now_ps: int) -> list[Served]:
         """Move transfers that all start at `now_ps`; the sequence must not change afterwards."""
+        return self.start(transfers, now_ps).wait()
+
+    def start(self, transfers: Sequence[Transfer], now_ps: int) -> Spent:
+        """As `carry`; spells of equal sets at equal phases of the refresh are one object."""
         start_ps = max(self._free_ps, now_ps)
-        spell = self.take(transfers, start_ps)
-        if start_ps == now_ps:
-            return self.served(spell, now_ps)
-        return [replace(each, start_ps=now_ps) for each in self.served(spell, start_ps)]
+        return Spent(self._take(transfers, start_ps), now_ps, start_ps)
 
-    def served(self, spell: Spell, start_ps: int) -> list[Served]:
-        """A spell that begins at `start_ps`."""
-        return [
-            Served(start_ps, start_ps + end_ps, refresh_ps)
-            for end_ps, refresh_ps in zip(spell.ends_ps, spell.refresh_ps, strict=True)
-        ]
-
-    def is_idle(self, now_ps: int) -> bool:
-        """Whether all that came has been served."""
-        return self._free_ps <= now_ps
-
-    def take(self, transfers: Sequence[Transfer], start_ps: int) -> Spell:
-        """Serve a set on the idle memory; equal ones at equal phases are one object."""
+    def _take(self, transfers: Sequence[Transfer], start_ps: int) -> Spell:
+        """Serve a set on the idle memory."""
         moved = self._sets.get(id(transfers)) or self._new_set(transfers)
         self.read_bytes += moved.read_bytes
         self.write_bytes += moved.write_bytes
@@ -120,10 +127,6 @@ class RememberedMemory:
         self._free_ps = start_ps + spell.last_ps
         self._busy_ps += spell.last_ps
         return spell
-
-    def start(self, transfers: Sequence[Transfer], now_ps: int) -> Moved:
-        """As `carry`."""
-        return Moved(self.carry(transfers, now_ps))
 
     def finish(self) -> None:
         """Refresh goes on to the end of the run."""

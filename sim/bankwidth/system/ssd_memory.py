@@ -28,7 +28,7 @@ from bankwidth.system.link import Path
 from bankwidth.system.memory import ProgramServed
 from bankwidth.system.record import Served
 from bankwidth.system.scattered import Done, ScatteredReads
-from bankwidth.system.told_drive import ToldDrive, UnderWay, Work
+from bankwidth.system.told_drive import ToldDrive, UnderWay
 from bankwidth.units import ns_to_ps
 
 Process: TypeAlias = Generator[simpy.Event, Any, Any]
@@ -136,9 +136,8 @@ class SsdMemory(Ahead):
         begun_ps = done_ps = arrived_ps + program.start_ps
         if program.job is not None:
             begun_ps = max(begun_ps, self._written_ps)
-            done_ps = max(
-                part.end_ps for part in self.told.begin(self._works(program), begun_ps).wait()
-            )
+            done_ps = self.told.begin((program.job,), begun_ps).wait()[0].end_ps
+            self._write_behind(self._flushed(program.writes), done_ps)
         else:
             done_ps += program.compute_ps
         return self._program_served(program, now_ps, begun_ps, done_ps)
@@ -166,8 +165,8 @@ class SsdMemory(Ahead):
             with self._writer.request() as turn:
                 yield turn
                 begun_ps = int(self.env.now)
-                works = [partial(self.drive.add, work) for work in self._works(program)]
-                yield self.env.all_of([self.join(begin) for begin in works])
+                yield self.join(partial(self.drive.add, program.job))
+            self.env.process(self._write(self._flushed(program.writes), int(self.env.now)))
         else:
             yield self.env.timeout(program.compute_ps)
         served = self._program_served(program, now_ps, begun_ps, int(self.env.now))
@@ -205,10 +204,25 @@ class SsdMemory(Ahead):
         parts = {"load": begun_ps - now_ps, "compute": done_ps - begun_ps}
         return ProgramServed(now_ps, end_ps, _NO_PARTS | parts | {"drain": end_ps - done_ps})
 
-    def _works(self, program: CsdProgram) -> tuple[Work, ...]:
-        """The job of a program, and what is written beside it: it ends with both."""
-        job = (program.job,) if program.job is not None else ()
-        return (*job, *self._written(program.writes))
+    def _flushed(self, writes: Sequence[PageWrite]) -> tuple[Writes, ...]:
+        """Full pages from the buffer, behind the job: a drive reads first.
+
+        They are appended to open blocks, one behind the other over all dies, whichever heads
+        they are of.
+        """
+        pages = sum(each.total_pages for each in writes)
+        if not pages:
+            return ()
+        window = WRITES_PER_PLANE * self.config.dies * self.config.planes
+        return (
+            Writes(
+                base_page=writes[0].first_page,
+                pages=1,
+                groups=pages,
+                group_stride_pages=1,
+                window=window,
+            ),
+        )
 
     def _written(self, writes: Sequence[PageWrite]) -> tuple[Writes, ...]:
         """Pages that one drive programs."""

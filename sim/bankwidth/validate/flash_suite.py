@@ -16,7 +16,7 @@ FLASH: Final = DesignSuite(
     name="flash",
     folder=ROOT / "validation" / "flash",
     golden=ROOT.parent / "shared" / "reference" / "flash",
-    designs=("flash_mqsim", "flash_llm_in_a_flash", "flash_instinfer"),
+    designs=("flash_mqsim", "flash_laws", "flash_instinfer", "flash_llm_in_a_flash"),
 )
 
 

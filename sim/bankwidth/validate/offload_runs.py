@@ -272,6 +272,19 @@ def _groups_ps(config: DriveConfig, compute_lanes: int, then_lanes: int, job: Jo
     return _going_on(taken, job.groups, GROUPS)
 
 
+def layer_job_ps(generation: Generation, context: int, mean_retries: float) -> int:
+    """The whole job of a layer on one drive that reads pages again so many times in the mean."""
+    machine = with_retries(machine_of(generation), mean_retries)
+    plan = make_plan(machine, _trace(generation, "decode", context, generation.batch))
+    programs = ((t.program_memory, t.program) for t in plan.tasks)
+    memory, job = next((m, p.job) for m, p in programs if isinstance(p, CsdProgram) and p.job)
+    spec = machine.memories[memory]
+    engine = next(e for e in machine.engines.values() if isinstance(e, CsdSpec))
+    assert isinstance(spec, SsdSpec)
+    lanes = {"compute_lanes": engine.gemv.units, "then_lanes": engine.softmax.units}
+    return _taken_ps(Drive(config_of(spec), **lanes), job)
+
+
 def _going_on(taken: Callable[[int], int], number: int, part: int) -> int:
     """What `number` take, of which two parts are simulated at most."""
     if number <= 2 * part:

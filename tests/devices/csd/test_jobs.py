@@ -67,14 +67,26 @@ def test_a_job_is_the_same_until_the_next_page_begins(
 def test_sparf_ranks_then_reads_what_was_found(rates: EngineRates, published: KvLayout) -> None:
     job = attention_job(rates, published, tokens=1585, sparsity=PUBLISHED).job
     assert job is not None
-    indexed, recent, keys, values = job.phases
-    assert (indexed.first_page, indexed.pages) == (256, 24)
-    assert (recent.first_page, recent.pages, recent.step_pages) == (96, 3, 1)
-    assert (keys.first_page, keys.pages) == (0, 25)
-    assert (values.first_page, values.pages) == (128, 25)
-    assert indexed.then_ps == 0
-    assert recent.then_ps == rates.softmax_ps(2 * 1600) + rates.topk_ps(1600 + 128)
+    ranked, keys, values = job.phases
+    assert (ranked.first_page, ranked.pages, ranked.step_pages) == (256, 24 + 3, 3)
+    assert (keys.first_page, keys.pages) == (0 + 27 * 3 % 8, 25)
+    assert (values.first_page, values.pages) == (128 + (1 + 25 * 3) % 8, 25)
+    assert ranked.then_ps == rates.softmax_ps(2 * 1600) + rates.topk_ps(1600 + 128)
     assert keys.then_ps == rates.softmax_ps(3 * 200)
+
+
+@given(tokens=st.integers(400, 2048))
+def test_what_heads_select_lies_on_all_flash_channels_alike(
+    rates: EngineRates, published: KvLayout, tokens: int
+) -> None:
+    """Every head begins at the first channel; no channel may have what all heads have too much."""
+    job = attention_job(rates, published, tokens=tokens, sparsity=PUBLISHED).job
+    assert job is not None
+    uses = [0] * published.flash_channels
+    for phase in job.phases:
+        for page in range(phase.pages):
+            uses[(phase.first_page + page * phase.step_pages) % len(uses)] += 1
+    assert max(uses) - min(uses) <= 2
 
 
 def test_sparf_without_newest_pages_ranks_behind_the_indexed_ones(

@@ -1,6 +1,6 @@
 """Attention of one decode step as a job of the drive: pages in phases, and what follows each.
 
-Dense: K, softmax, V. SparF: channel-indexed K (and the newest keys, which have no such copy yet),
+Dense: K, softmax, V. SparF: channel-indexed K (with the newest keys, which have no such copy yet),
 top-k, the selected tokens' K, softmax, their V. Scores that only rank tokens need no division, but
 their exponentials and the sum of them: the share of the tokens left out weighs the mean of V
 (SparQ's compensation). That mean is kept up in the drive's DRAM and not read.
@@ -16,7 +16,8 @@ computed with the same pages; they select together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import gcd
 
 from bankwidth.devices.csd.layout import KvLayout
@@ -98,6 +99,7 @@ def _sparf(
     base_page: int,
 ) -> AttentionJob:
     chosen = select(sparsity, layout, tokens_in_flash(layout, tokens))
+    held_pages = layout.full_pages(tokens_in_flash(layout, tokens))
     selected = sparsity.selected(tokens)
     ranking = (rates.operations_per_score - 1.0) * tokens * shared
     operations = rates.operations_per_score * selected * shared
@@ -105,10 +107,11 @@ def _sparf(
     ranked_ps = rates.softmax_ps(ranking) + rates.topk_ps(topk)
     rank_flops = 2.0 * tokens * chosen.channels * shared
     flops = 2.0 * selected * layout.head_dim * shared
-    phases = (
-        *_ranking_phases(rates, layout, tokens, chosen, rank_flops, ranked_ps),
+    found = (
+        _ranking_phase(rates, layout, tokens, chosen, rank_flops, ranked_ps),
         *_exact_phases(rates, layout, tokens, chosen, flops, rates.softmax_ps(operations)),
     )
+    phases = tuple(_in_turn(found, held_pages, layout.flash_channels))
     pages = sum(phase.pages for phase in phases)
     work = GroupWork(
         gemv_flops=rank_flops + 2 * flops,
@@ -119,29 +122,24 @@ def _sparf(
     return _made(rates, layout, phases, work, base_page)
 
 
-def _ranking_phases(
+def _ranking_phase(
     rates: EngineRates,
     layout: KvLayout,
     tokens: int,
     chosen: Selection,
     flops: float,
     then_ps: int,
-) -> tuple[Phase, ...]:
-    """Channel-indexed pages, then those of the newest keys; scores are ranked behind the last.
+) -> Phase:
+    """Channel-indexed pages and those of the newest keys; scores are ranked behind the last.
 
-    The keys in the buffer are computed with the last pages that are read.
+    The query alone says which these are, so they are asked for together. Those of the newest keys
+    are read where their second copy will lie: flash channels are all alike. The keys in the buffer
+    are computed with the pages that are read.
     """
-    in_flash, recent = tokens_in_flash(layout, tokens), chosen.recent_pages
-    blocks = layout.full_blocks(in_flash)
-    first, held = layout.first_indexed_page, blocks * layout.block_pages
-    if not recent:
-        return (_phase(rates, layout, first, held, chosen.indexed_pages, flops, then_ps),)
-    indexed_flops = flops * blocks * layout.block_tokens / tokens
-    recent_first = layout.indexed_token_pages(in_flash)
-    return (
-        _phase(rates, layout, first, held, chosen.indexed_pages, indexed_flops, 0),
-        _phase(rates, layout, recent_first, recent, recent, flops - indexed_flops, then_ps),
-    )
+    blocks, recent = layout.full_blocks(tokens_in_flash(layout, tokens)), chosen.recent_pages
+    first = layout.first_indexed_page if blocks else 0
+    held = blocks * layout.block_pages + recent
+    return _phase(rates, layout, first, held, chosen.indexed_pages + recent, flops, then_ps)
 
 
 def _exact_phases(
@@ -190,6 +188,21 @@ def spread(held: int, read: int, flash_channels: int) -> int:
         if gcd(step, flash_channels) == 1:
             return step
     return 1
+
+
+def _in_turn(phases: Sequence[Phase], held_pages: int, flash_channels: int) -> Iterator[Phase]:
+    """Each begins at the flash channel behind the last one of the phase before, if it has room.
+
+    Phases that all began at the first channel would load that one most, for all heads alike; what
+    heads select differs, and loads all channels alike.
+    """
+    channel = 0
+    for phase in phases:
+        begin = (channel - phase.first_page) % flash_channels
+        if begin + (phase.pages - 1) * phase.step_pages < held_pages:
+            phase = replace(phase, first_page=phase.first_page + begin)
+        channel = phase.first_page + phase.pages * phase.step_pages
+        yield phase
 
 
 def _made(
