@@ -39,16 +39,16 @@ class Ledger:
         """Names of the declared components, in their order."""
         return tuple(self._bookings)
 
-    def add(self, component: str, item: str, pj: float) -> None:
-        """Book `pj` picojoules; negative, infinite or NaN energy is an error."""
+    def add(self, component: str, item: str, pj: float, times: int = 1) -> None:
+        """Book `pj` picojoules, `times` over; negative, infinite or NaN energy is an error."""
         if not (math.isfinite(pj) and pj >= 0):
             raise SimulationError(f"energy of {component}, {item} is {pj} pJ, need 0 or more")
-        self._items(component).setdefault(item, []).append(float(pj))
+        self._items(component).setdefault(item, []).extend([float(pj)] * times)
 
-    def add_all(self, component: str, items_pj: Mapping[str, float]) -> None:
-        """Book each item of a mapping."""
+    def add_all(self, component: str, items_pj: Mapping[str, float], times: int = 1) -> None:
+        """Book each item of a mapping, `times` over."""
         for item, pj in items_pj.items():
-            self.add(component, item, pj)
+            self.add(component, item, pj, times)
 
     def merge(self, other: Ledger) -> None:
         """Take over the bookings of another ledger; its components must be declared here."""

@@ -109,9 +109,10 @@ def test_a_set_waits_for_the_one_before(hbm: DramSpec) -> None:
     memory = of(hbm)
     (first,) = memory.carry(bursts(memory, 5000), 0)
     (second,) = memory.carry(bursts(memory, 10, is_write=True), 1000)
-    assert (second.start_ps, memory.is_idle(first.end_ps)) == (1000, False)
+    spent = memory.start(bursts(memory, 1), 2000)
+    assert second.start_ps == 1000
     assert second.end_ps > first.end_ps
-    assert memory.is_idle(second.end_ps)
+    assert (spent.now_ps, spent.start_ps) == (2000, second.end_ps)
 
 
 Sequence = list[tuple[int, int, bool]]  # pause in ns, bursts, whether it is a write

@@ -30,7 +30,6 @@ from bankwidth.validate.offload_runs import (
     tokens_per_s,
 )
 
-
 KNOWN = ROOT / "validation" / "flash" / "other_than_published.csv"
 
 

@@ -41,7 +41,7 @@ def link(
     first = len(plan)
     ends: list[int] = []
     for number, tasks in enumerate(pieces):
-        waits = tuple([end for p in producers for end in _ends(p, number, len(pieces))])
+        waits = _waits(producers, number, len(pieces))
         before = tuple(ends[-1:]) or waits[:1]
         for task in tasks:
             early = plan[before[0]].deps if before else ()
@@ -49,6 +49,13 @@ def link(
             waits = before = (len(plan) - 1,)
         ends.append(len(plan) - 1)
     return Linked(first, tuple(ends))
+
+
+def _waits(producers: Sequence[Linked], piece: int, pieces: int) -> tuple[int, ...]:
+    """What the first task of a piece waits for."""
+    if len(producers) == 1:
+        return _ends(producers[0], piece, pieces)
+    return tuple([end for p in producers for end in _ends(p, piece, pieces)])
 
 
 def _ends(producer: Linked, piece: int, pieces: int) -> tuple[int, ...]:

@@ -124,15 +124,25 @@ class Trace:
         `@prev` of the very first iteration waits for nothing.
         """
         first = 0
-        known: dict[Operator, tuple[Operator, ...]] = {}
-        for block in self.blocks:
-            layers = [_in_layers(operator, block.repeat, known) for operator in block.operators]
+        for block, layers in self._in_layers():
             offsets = _offsets(block.operators)
             for iteration in range(block.repeat):
                 for operators, deps in zip(layers, offsets, strict=True):
-                    waits = tuple(first + dep for dep in deps if first + dep >= 0)
+                    waits = tuple([first + dep for dep in deps if first + dep >= 0])
                     yield Step(operators[iteration], waits)
                 first += len(block.operators)
+
+    def operators(self) -> Iterator[Operator]:
+        """Those of `expand`, without what they wait for."""
+        for block, layers in self._in_layers():
+            for iteration in range(block.repeat):
+                yield from [operators[iteration] for operators in layers]
+
+    def _in_layers(self) -> Iterator[tuple[Block, list[tuple[Operator, ...]]]]:
+        """Each block with its operators' iterations."""
+        known: dict[Operator, tuple[Operator, ...]] = {}
+        for block in self.blocks:
+            yield block, [_in_layers(each, block.repeat, known) for each in block.operators]
 
 
 def _offsets(operators: Sequence[Operator]) -> list[tuple[int, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
     wired = run.wired
     spent_pj = _spent_pj(run)
     ledger = _ledger(run, spent_pj)
-    steps = [op for op, _ in trace.expand()]
+    steps = list(trace.operators())
     groups = _by_operator(run, len(steps))
     times = operator_times([[run.records[i] for i in group] for group in groups])
     operators = _operators_table(run, steps, groups, times, ledger, spent_pj)
@@ -96,8 +97,7 @@ def _ledger(run: Run, spent_pj: Sequence[Mapping[str, float]]) -> Ledger:
     ledger = Ledger([*wired.engines, *wired.memories, *(link for link in wired.links)])
     for name in wired.engines:
         ledger.add(name, "static", static_energy_pj(_static_mw(wired.machine, name), elapsed_ns))
-    for task, spent in zip(run.plan.tasks, spent_pj, strict=True):
-        ledger.add_all(task.engine, spent)
+    _book(ledger, run.plan.tasks, spent_pj)
     owners = _owners(wired.machine)
     for name, memory in wired.memories.items():
         for item, pj in memory.energy_pj(elapsed_ns).items():
@@ -106,6 +106,14 @@ def _ledger(run: Run, spent_pj: Sequence[Mapping[str, float]]) -> Ledger:
         bits = wired.links[spec.name].moved_bytes * BITS
         ledger.add(spec.name, "bits", bits * spec.energy_pj_per_bit)
     return ledger
+
+
+def _book(ledger: Ledger, tasks: Sequence[Task], spent_pj: Sequence[Mapping[str, float]]) -> None:
+    """What the tasks spent; those of one kind at once, since they share one mapping."""
+    kinds = {id(spent): spent for spent in spent_pj}
+    times = Counter(zip([task.engine for task in tasks], map(id, spent_pj), strict=True))
+    for (engine, kind), number in times.items():
+        ledger.add_all(engine, kinds[kind], number)
 
 
 def _owners(machine: MachineSpec) -> dict[tuple[str, str], str]:
@@ -249,12 +257,18 @@ def _operator_energy(
             continue  # booked per task below
         weights = by_time if moved is None else [float(n) for n in columns[moved]]
         _share(energy[component], pj, weights, by_time)
+    tasks, sums_pj = run.plan.tasks, _sums_pj(spent_pj)
     for row, group in enumerate(groups):
         for index in group:
             if spent_pj[index]:
-                engine = run.plan.tasks[index].engine
-                energy[engine][row] += math.fsum(spent_pj[index].values())
+                energy[tasks[index].engine][row] += sums_pj[id(spent_pj[index])]
     return energy
+
+
+def _sums_pj(spent_pj: Sequence[Mapping[str, float]]) -> dict[int, float]:
+    """Energy of all items of each mapping, by its identity."""
+    kinds = {id(spent): spent for spent in spent_pj}
+    return {kind: math.fsum(spent.values()) for kind, spent in kinds.items()}
 
 
 def _moved_column(wired: Wired, component: str, item: str) -> str | None:
@@ -283,13 +297,14 @@ def _column_of_link(wired: Wired, link: str) -> str | None:
 
 
 def _share(into: list[float], pj: float, weights: list[float], fallback: list[float]) -> None:
+    if pj == 0:
+        return
     total = math.fsum(weights)
     if total == 0:
         weights, total = fallback, math.fsum(fallback)
     if total == 0:
         weights, total = [1.0] * len(into), float(len(into))
-    for row, weight in enumerate(weights):
-        into[row] += pj * weight / total
+    into[:] = [has + pj * weight / total for has, weight in zip(into, weights, strict=True)]
 
 
 STATIC_ITEMS = frozenset({"static", "background", "refresh", "die_idle", "controller"})

@@ -12,11 +12,8 @@ def lower_bound_ps(tasks: Sequence[Task], records: Sequence[TaskRecord]) -> int:
     """The longest of: each unit's work at its peak, each memory's bytes at its peak."""
     work: dict[tuple[str, str], int] = {}
     for task, record in zip(tasks, records, strict=True):
-        _add(work, (task.engine, task.unit), task.ideal_ps)
+        unit = (task.engine, task.unit)
+        work[unit] = work.get(unit, 0) + task.ideal_ps
         for memory, ps in record.memory_ps.items():
-            _add(work, (memory, ""), ps)
+            work[memory, ""] = work.get((memory, ""), 0) + ps
     return max(work.values(), default=0)
-
-
-def _add(work: dict[tuple[str, str], int], unit: tuple[str, str], ps: int) -> None:
-    work[unit] = work.get(unit, 0) + ps

@@ -35,12 +35,18 @@ def operator_times(groups: Sequence[Sequence[TaskRecord]]) -> list[OperatorTime]
 
 def _own(records: Sequence[TaskRecord]) -> OperatorTime:
     """An operator's whole time by part; pauses between its tasks count as waiting."""
-    parts = _in_order(records)
     merged = dict.fromkeys(PARTS, 0)
-    for part, ps in parts:
+    for part, ps in _in_order(records):
         merged[part] += ps
-    start, end = min([r.start_ps for r in records]), max([r.end_ps for r in records])
+    if len(records) == 1:
+        start, end = records[0].start_ps, records[0].end_ps
+    else:
+        start, end = _span(records)
     return OperatorTime(start_ps=start, end_ps=end, owned_ps=end - start, parts_ps=merged)
+
+
+def _span(records: Sequence[TaskRecord]) -> tuple[int, int]:
+    return min([r.start_ps for r in records]), max([r.end_ps for r in records])
 
 
 def _in_order(records: Sequence[TaskRecord]) -> list[tuple[str, int]]:

@@ -208,7 +208,8 @@ class _Line:
         self.records.append(record)
         if task.stores:
             self._post(task)
-        self._fetch_behind(index)
+        if index in self._waiting:
+            self._fetch_behind(index)
 
     def finish(self) -> None:
         """Let the clock reach the last end, of stores that nobody waits for as well."""
@@ -288,9 +289,10 @@ class _Line:
 
     def _moves_of(self, task: Task) -> _Moves:
         key = id(task.loads), id(task.stores), task.engine, task.launch_ps, task.compute_ps
-        if key not in self._moves:
-            self._moves[key] = self._new_moves(task)
-        return self._moves[key]
+        moves = self._moves.get(key)
+        if moves is None:
+            moves = self._moves[key] = self._new_moves(task)
+        return moves
 
     def _new_moves(self, task: Task) -> _Moves:
         early = self._set(task.engine, ahead(task))

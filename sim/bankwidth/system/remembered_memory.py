@@ -109,9 +109,9 @@ class RememberedMemory:
     def start(self, transfers: Sequence[Transfer], now_ps: int) -> Spent:
         """As `carry`; spells of equal sets at equal phases of the refresh are one object."""
         start_ps = max(self._free_ps, now_ps)
-        return Spent(self._take(transfers, start_ps), now_ps, start_ps)
+        return Spent(self.take(transfers, start_ps), now_ps, start_ps)
 
-    def _take(self, transfers: Sequence[Transfer], start_ps: int) -> Spell:
+    def take(self, transfers: Sequence[Transfer], start_ps: int) -> Spell:
         """Serve a set on the idle memory."""
         moved = self._sets.get(id(transfers)) or self._new_set(transfers)
         self.read_bytes += moved.read_bytes

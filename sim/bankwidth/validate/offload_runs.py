@@ -281,8 +281,8 @@ def layer_job_ps(generation: Generation, context: int, mean_retries: float) -> i
     spec = machine.memories[memory]
     engine = next(e for e in machine.engines.values() if isinstance(e, CsdSpec))
     assert isinstance(spec, SsdSpec)
-    lanes = {"compute_lanes": engine.gemv.units, "then_lanes": engine.softmax.units}
-    return _taken_ps(Drive(config_of(spec), **lanes), job)
+    gemv, softmax = engine.gemv.units, engine.softmax.units
+    return _taken_ps(Drive(config_of(spec), compute_lanes=gemv, then_lanes=softmax), job)
 
 
 def _going_on(taken: Callable[[int], int], number: int, part: int) -> int:
