@@ -101,7 +101,7 @@ class SharedProductsSpec(Spec):
 class MappingSpec(Spec):
     """`place`: tensor role -> memory. `run`: operator kind -> engine, `default` for the rest.
 
-    `pim` holds the choices that machines with computing banks have, `csd` those of computing drives.
+    `pim` holds the choices that machines with computing banks have, `csd` those of drives.
     """
 
     place: dict[str, str] = Field(description="memory that holds weights, kv and activations")

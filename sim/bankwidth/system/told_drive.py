@@ -8,7 +8,6 @@ something new comes before it would have been idle again.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import lcm
@@ -47,7 +46,6 @@ class UnderWay:
     since_ps: int  # when the drive had been idle
     start_ps: int
     node: Node
-    posted: bool = False  # from then on, one behind the other and behind all posted before
     numbers: tuple[int, ...] = ()
 
     def wait(self) -> Sequence[Served]:
@@ -72,23 +70,14 @@ class ToldDrive:
         self._before: tuple[Mapping[str, int], int] = ({}, 0)  # counts and busy time back then
         self._ended_ps: dict[int, int] = {}
         self._open = 0  # pieces of work under way
-        self._writes: deque[tuple[int, Work]] = deque()  # posted, each from a time on
-        self._writing: int | None = None
 
     # ---- work, in the order of time
     def begin(self, works: tuple[Work, ...], now_ps: int) -> UnderWay:
         """Begin work at `now_ps`."""
-        event = self._event(works, now_ps, now_ps, posted=False)
+        event = self._event(works, now_ps)
         if self._is_live:
             self._tell(event)
         return event
-
-    def post(self, writes: tuple[Work, ...], now_ps: int, from_ps: int) -> None:
-        """Write from `from_ps` on, one piece after the other; this is known at `now_ps`."""
-        if writes:
-            event = self._event(writes, now_ps, from_ps, posted=True)
-            if self._is_live:
-                self._tell(event)
 
     def ends_of(self, event: UnderWay) -> tuple[int, ...]:
         """When each part of some work ended, from when the drive had been idle."""
@@ -126,15 +115,13 @@ class ToldDrive:
         return sum(node.counts[name] * node.uses for node in self._ended_nodes)
 
     # ---- the past
-    def _event(
-        self, works: tuple[Work, ...], now_ps: int, from_ps: int, *, posted: bool
-    ) -> UnderWay:
+    def _event(self, works: tuple[Work, ...], now_ps: int) -> UnderWay:
         """The next step on the way from where the drive was idle."""
         self._pass(now_ps)
         if self._node is None:
             self._begin_from(now_ps)
         assert self._node is not None
-        key = (from_ps - self._since_ps, posted, *[self._at_home(work) for work in works])
+        key = (now_ps - self._since_ps, *[self._at_home(work) for work in works])
         node = self._node.then.get(key)
         if node is None:
             if not self._is_live:
@@ -143,7 +130,7 @@ class ToldDrive:
             if self._is_remembered(works):
                 self._node.then[key] = node
         self._node = node
-        event = UnderWay(self, works, self._since_ps, from_ps, node, posted)
+        event = UnderWay(self, works, self._since_ps, now_ps, node)
         self._events.append(event)
         return event
 
@@ -182,9 +169,6 @@ class ToldDrive:
             self._tell(event)
 
     def _tell(self, event: UnderWay) -> None:
-        if event.posted:
-            self._writes.extend((event.start_ps, work) for work in event.works)
-            return
         self._advance_to(event.start_ps)
         event.numbers = tuple([self._add(work) for work in event.works])
 
@@ -211,7 +195,7 @@ class ToldDrive:
 
     # ---- the drive
     def _advance_to(self, time_ps: int) -> None:
-        while self._drive.now_ps < time_ps or self._may_write(time_ps):
+        while self._drive.now_ps < time_ps:
             self._step(time_ps)
 
     def _drive_to(self, time_ps: int) -> None:
@@ -219,12 +203,8 @@ class ToldDrive:
         while self._drive.now_ps < time_ps:
             self._drive.advance(time_ps)
 
-    def _may_write(self, time_ps: int) -> bool:
-        return self._writing is None and bool(self._writes) and self._writes[0][0] <= time_ps
-
     def _step(self, until_ps: int | None) -> None:
-        """Go on to the next end, to the next posted write, or to `until_ps`."""
-        until_ps = self._next_write(until_ps)
+        """Go on to the next end, or to `until_ps`."""
         if self._open == 0:
             soon_ps = self._drive.now_ps + STEP_PS
             if not self._drive.idle:
@@ -233,21 +213,8 @@ class ToldDrive:
         for number in done:
             self._open -= 1
             self._ended_ps[number] = self._drive.now_ps
-            if number == self._writing:
-                self._writing = None
-        if self._is_live and self._open == 0 and not self._writes and self._drive.idle:
+        if self._is_live and self._open == 0 and self._drive.idle:
             self._note_idle()
-
-    def _next_write(self, until_ps: int | None) -> int | None:
-        """Begin the next posted write, or stop where it begins."""
-        if self._writing is not None or not self._writes:
-            return until_ps
-        from_ps, work = self._writes[0]
-        if from_ps > self._drive.now_ps:
-            return from_ps if until_ps is None else min(until_ps, from_ps)
-        self._writes.popleft()
-        self._writing = self._add(work)
-        return until_ps
 
     def _note_idle(self) -> None:
         """All is done: what came is known to its end."""
