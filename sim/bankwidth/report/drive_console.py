@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from functools import partial
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.constrain import Constrain
+from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bankwidth.report.console import bar
+from bankwidth.report.console_page import Row, bar_table, print_page
 from bankwidth.report.drive_words import (
     LATENCIES,
     SIDES,
@@ -28,29 +27,12 @@ from bankwidth.report.drive_words import (
     wear,
 )
 from bankwidth.report.replay_words import count
-from bankwidth.report.words import format_rate, format_share, short_energy, short_time
-
-_WIDEST: Final = 100
-_BAR: Final = 18  # characters
-Row = tuple[str, str, float]  # name, amount, share
+from bankwidth.report.words import format_rate, short_energy, short_time
 
 
 def print_drive(summary: Summary, console: Console | None = None) -> None:
     """Print the summary; fits 60 columns and never uses more than 100."""
-    (console or Console()).print(_Page(summary))
-
-
-class _Page:
-    """Knows only when it is drawn how wide it may be, and whether there is more than ASCII."""
-
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        parts = _parts(self._summary, options.ascii_only)
-        yield Constrain(Group(*parts), min(options.max_width, _WIDEST))
+    print_page(partial(_parts, summary), console)
 
 
 def _parts(summary: Summary, ascii_only: bool) -> Iterator[RenderableType]:
@@ -64,7 +46,7 @@ def _parts(summary: Summary, ascii_only: bool) -> Iterator[RenderableType]:
     yield _latencies(summary)
     for heading, rows in _tables(summary):
         yield Text("")
-        yield _bar_table(heading, rows, ascii_only)
+        yield bar_table(heading, rows, ascii_only)
     yield Text("")
     yield _labelled("Counts", _counts(summary))
     if worn := wear(summary):
@@ -101,24 +83,6 @@ def _tables(summary: Summary) -> Iterator[tuple[str, list[Row]]]:
     if energy := [(name, short_energy(pj), share) for name, pj, share in energy_shares(summary)]:
         total = filter(None, (short_energy(summary["energy_pj"]), energy_per_bit(summary)))
         yield f"Where the energy goes, {', '.join(total)}", energy
-
-
-def _bar_table(heading: str, rows: Iterable[Row], ascii_only: bool) -> RichTable:
-    table = RichTable(
-        title=Text(heading, style="bold"),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        show_header=False,
-    )
-    table.add_column(no_wrap=True, overflow="ellipsis", min_width=17, max_width=22)
-    table.add_column(justify="right", no_wrap=True, min_width=10)
-    table.add_column(justify="right", no_wrap=True, min_width=7)
-    table.add_column(no_wrap=True, min_width=_BAR)
-    for name, amount, part in rows:
-        shown = Text(bar(part, ascii_only), "cyan")
-        table.add_row(Text(name), Text(amount), Text(format_share(part)), shown)
-    return table
 
 
 def _counts(summary: Summary) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from functools import partial
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.constrain import Constrain
-from rich.table import Table as RichTable
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from bankwidth.report.bandwidth import ACHIEVED, PEAK, loss_name, losses
-from bankwidth.report.console import bar
+from bankwidth.report.console_page import Row, bar_table, print_page
 from bankwidth.report.replay_words import (
     Summary,
     count,
@@ -25,29 +23,12 @@ from bankwidth.report.replay_words import (
     window_of,
     window_title,
 )
-from bankwidth.report.words import format_rate, format_share, short_energy
-
-_WIDEST: Final = 100
-_BAR: Final = 18  # characters
-Row = tuple[str, str, float]  # name, amount, share
+from bankwidth.report.words import format_rate, short_energy
 
 
 def print_replay(summary: Summary, console: Console | None = None) -> None:
     """Print the summary; fits 60 columns and never uses more than 100."""
-    (console or Console()).print(_Page(summary))
-
-
-class _Page:
-    """Knows only when it is drawn how wide it may be, and whether there is more than ASCII."""
-
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        parts = _parts(self._summary, options.ascii_only)
-        yield Constrain(Group(*parts), min(options.max_width, _WIDEST))
+    print_page(partial(_parts, summary), console)
 
 
 def _parts(summary: Summary, ascii_only: bool) -> Iterator[RenderableType]:
@@ -56,7 +37,7 @@ def _parts(summary: Summary, ascii_only: bool) -> Iterator[RenderableType]:
     yield Text(_requests(summary), style="dim")
     for heading, rows in _tables(summary):
         yield Text("")
-        yield _bar_table(heading, rows, ascii_only)
+        yield bar_table(heading, rows, ascii_only)
     yield Text("")
     yield _commands(summary)
     if skipped(summary):
@@ -88,24 +69,6 @@ def _bandwidth(summary: Summary) -> list[Row]:
     lost = [(loss_name(loss), size) for loss, size in losses(summary) if size]
     rows = [(PEAK, peak), *lost, (ACHIEVED, achieved)]
     return [(name, format_rate(size), share(size, peak)) for name, size in rows]
-
-
-def _bar_table(heading: str, rows: Iterable[Row], ascii_only: bool) -> RichTable:
-    table = RichTable(
-        title=Text(heading, style="bold"),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        show_header=False,
-    )
-    table.add_column(no_wrap=True, overflow="ellipsis", min_width=17, max_width=22)
-    table.add_column(justify="right", no_wrap=True, min_width=10)
-    table.add_column(justify="right", no_wrap=True, min_width=7)
-    table.add_column(no_wrap=True, min_width=_BAR)
-    for name, amount, part in rows:
-        shown = Text(bar(part, ascii_only), "cyan")
-        table.add_row(Text(name), Text(amount), Text(format_share(part)), shown)
-    return table
 
 
 def _commands(summary: Summary) -> Text:
