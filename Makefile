@@ -32,6 +32,7 @@ bench: $(VENV)/test.stamp  ## speeds
 	$(BIN)/python benchmarks/dram.py
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/pim.py
+	$(BIN)/python benchmarks/flash.py --model
 
 clean:
 	rm -rf $(VENV) runs

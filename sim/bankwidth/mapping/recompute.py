@@ -65,8 +65,8 @@ def _sequences_with_room(machine: MachineSpec, trace: Trace) -> int:
     room = max(0, capacity - others) // per_sequence
     if room == 0:
         raise MappingError(
-            f"{machine.name}: {others / GIB:.2f} GiB of all else and {per_sequence / GIB:.2f} GiB of "
-            f"keys and values of one sequence do not fit {capacity / GIB:.2f} GiB of memory "
+            f"{machine.name}: {others / GIB:.2f} GiB of all else and {per_sequence / GIB:.2f} GiB "
+            f"of keys and values of one sequence do not fit {capacity / GIB:.2f} GiB of memory "
             f"{place['kv']!r}"
         )
     return min(trace.batch, room)
