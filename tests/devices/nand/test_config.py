@@ -47,7 +47,6 @@ def with_host(spec: SsdSpec, **host: Any) -> DriveConfig:
         ("program_command_ps", 20 + 6 * 25 + 70 + 6 + 15 + 100),
         ("multi_plane_program_ps", 5 * 25 + 70 + 6 + 15 + 100 + 500),
         ("erase_command_ps", 20 + 4 * 25 + 100),
-        ("multi_plane_erase_ps", 500 + 4 * 25 + 100),
         ("suspend_command_ps", 20 + 3 * 25),
     ],
 )

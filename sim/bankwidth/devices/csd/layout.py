@@ -13,7 +13,6 @@ appends what is written together. Which die that is differs from one group of to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
@@ -136,10 +135,6 @@ class KvLayout:
     def indexed_token_pages(self, tokens: int) -> int:
         """Token-indexed pages of K whose tokens the second copy holds as well."""
         return self.full_blocks(tokens) * self.block_tokens // self.page_tokens
-
-    def all_pages(self) -> Iterator[int]:
-        """Every page of the layer that belongs to a group."""
-        yield from range(self.groups * self.group_pages)
 
     def _striped(self, pages: int) -> int:
         return -(-pages // self.flash_channels) * self.flash_channels

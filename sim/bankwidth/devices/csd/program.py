@@ -28,10 +28,10 @@ class CsdProgram:
 
     `job`, `compute_ps`, `writes` and `buffer_bytes` are those of one drive, the one with most
     heads; `down_bytes` and `up_bytes` those of all drives together. First the bytes go down, then
-    the job runs (or, where there is none, `compute_ps`), then the results go up. Writes run beside
-    the job, which is far longer, and the program ends with both; without a job they begin when
-    their bytes have come, and nobody waits for them. A `posted` program ends at once, and all of it
-    happens behind its task.
+    the job runs (or, where there is none, `compute_ps`), then the results go up. Writes come behind
+    the job, for a drive reads first; without a job they begin when their bytes have come. Only the
+    next job waits for them: what it reads has to be in flash. A `posted` program ends at once, and
+    all of it happens behind its task.
     """
 
     drives: int = 1

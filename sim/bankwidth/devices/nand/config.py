@@ -75,7 +75,6 @@ class DriveConfig:
     program_command_ps: int
     multi_plane_program_ps: int  # each further plane
     erase_command_ps: int
-    multi_plane_erase_ps: int  # each further plane
     suspend_command_ps: int
     page_transfer_ps: int  # data out: page and spare
     page_in_ps: int  # data in: page and spare
@@ -275,7 +274,6 @@ def _commands(t: NandTimingSpec) -> dict[str, Any]:
         "multi_plane_program_ps": 5 * t.t_wc_ns + t.t_adl_ns + t.t_wpst_ns
                                   + t.t_cals_ns + t.t_wb_ns + t.t_dbsy_ns,
         "erase_command_ps":       t.t_cs_ns + 4 * t.t_wc_ns + t.t_wb_ns,
-        "multi_plane_erase_ps":   t.t_dbsy_ns + 4 * t.t_wc_ns + t.t_wb_ns,
         "suspend_command_ps":     t.t_cs_ns + 3 * t.t_wc_ns,
     }
     # fmt: on

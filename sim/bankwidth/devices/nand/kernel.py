@@ -456,24 +456,17 @@ def _link_ps(m: Ints, f: Words, x: Ints, data_bytes: int) -> int:
 
 
 @inner
-def _send_up(m: Ints, f: Words, x: Ints, now: int, duration: int, p: int) -> int:
-    """A message to the host: when it is there."""
-    start = max(now, m[S_UP_FREE])
-    m[S_UP_FREE] = start + duration
-    m[S_UP_BUSY] += duration
-    if duration:
-        _note(m, f, x, start, start + duration, PCIE_UP, 0, p)
-    return int(start + duration)
+def _send(m: Ints, f: Words, x: Ints, now: int, duration: int, free: int, p: int) -> int:
+    """A message on the link, up or down as `free` says (S_UP_FREE, S_DOWN_FREE): when it is there.
 
-
-@inner
-def _send_down(m: Ints, f: Words, x: Ints, now: int, duration: int, p: int) -> int:
-    """A message to the drive: when it is there."""
-    start = max(now, m[S_DOWN_FREE])
-    m[S_DOWN_FREE] = start + duration
-    m[S_DOWN_BUSY] += duration
+    Data carry their page, all else NOBODY.
+    """
+    start = max(now, m[free])
+    m[free] = start + duration
+    is_up = free == S_UP_FREE
+    m[S_UP_BUSY if is_up else S_DOWN_BUSY] += duration
     if duration:
-        _note(m, f, x, start, start + duration, PCIE_DOWN, 0, p)
+        _note(m, f, x, start, start + duration, PCIE_UP if is_up else PCIE_DOWN, 0, p)
     return int(start + duration)
 
 
@@ -484,13 +477,7 @@ def _message(m: Ints, f: Words, x: Ints, now: int, at: int, duration: int, free:
     It takes its place on the link right away, behind what is there now: the few ns until the one
     before it has arrived would cost an event, or a gap on the link that nothing could fill.
     """
-    is_up = free == S_UP_FREE
-    start = max(now, m[free])
-    m[free] = start + duration
-    m[S_UP_BUSY if is_up else S_DOWN_BUSY] += duration
-    if duration:
-        _note(m, f, x, start, start + duration, PCIE_UP if is_up else PCIE_DOWN, 0, NOBODY)
-    return int(max(start, at) + duration)
+    return max(_send(m, f, x, now, duration, free, NOBODY), at + duration)
 
 
 @inner
@@ -1251,15 +1238,15 @@ def _deliver(m: Ints, f: Words, x: Ints, p: int, now: int) -> None:
     m[N_HOST_READ] += 1
     if m[K_LOCKSTEP] == 0:
         buffered = _through_dram(m, f, x, now, size)
-        sent = _send_up(m, f, x, now, _link_ps(m, f, x, size), p)
+        sent = _send(m, f, x, now, _link_ps(m, f, x, size), S_UP_FREE, p)
         m[at_group(m, group) + G_END] = max(m[at_group(m, group) + G_END], max(buffered, sent))
         m[W_LINK] += max(buffered, sent) - now
     _free_page(m, f, x, p)
     m[at_group(m, group) + G_LEFT] -= 1
     if m[at_group(m, group) + G_LEFT] == 0:
         if m[K_LOCKSTEP]:
-            m[at_group(m, group) + G_END] = _send_up(
-                m, f, x, now, _link_ps(m, f, x, _request_bytes(m, f, x, group)), NOBODY
+            m[at_group(m, group) + G_END] = _send(
+                m, f, x, now, _link_ps(m, f, x, _request_bytes(m, f, x, group)), S_UP_FREE, NOBODY
             )
         _complete(m, f, x, group, m[at_group(m, group) + G_END])
 
@@ -1366,9 +1353,9 @@ def _start_group(m: Ints, f: Words, x: Ints, source: int, now: int) -> None:
     if m[q + Q_SINK] != HOST:
         _dispatch(m, f, x, g, now)
     elif m[K_LOCKSTEP]:
-        push(m, _send_down(m, f, x, now, m[K_DOORBELL], NOBODY), E_DOORBELL, g)
+        push(m, _send(m, f, x, now, m[K_DOORBELL], S_DOWN_FREE, NOBODY), E_DOORBELL, g)
     else:
-        at = _send_down(m, f, x, now, m[K_DOORBELL], NOBODY)
+        at = _send(m, f, x, now, m[K_DOORBELL], S_DOWN_FREE, NOBODY)
         at = _message(m, f, x, now, at, m[K_REQUEST], S_UP_FREE)
         at = _message(m, f, x, now, at, m[K_COMMAND], S_DOWN_FREE)
         _command(m, f, x, g, at)
@@ -1454,7 +1441,7 @@ def _dispatch(m: Ints, f: Words, x: Ints, g: int, now: int) -> None:
     if _is_write(m, f, x, g, m[source + Q_WRITES]):
         if is_host:
             m[N_HOST_WRITES] += 1
-            push(m, _send_up(m, f, x, now, m[K_REQUEST], NOBODY), E_ASKED, g)
+            push(m, _send(m, f, x, now, m[K_REQUEST], S_UP_FREE, NOBODY), E_ASKED, g)
         else:
             _write_in(m, f, x, _pages_to_write(m, f, x, g, now), now)
         return
@@ -1585,7 +1572,7 @@ def _asked(m: Ints, f: Words, x: Ints, g: int, now: int) -> None:
     if m[K_LOCKSTEP]:
         push(
             m,
-            _send_down(m, f, x, now, _link_ps(m, f, x, _request_bytes(m, f, x, g)), NOBODY),
+            _send(m, f, x, now, _link_ps(m, f, x, _request_bytes(m, f, x, g)), S_DOWN_FREE, NOBODY),
             E_WRITE_IN,
             chain,
         )
@@ -1594,7 +1581,7 @@ def _asked(m: Ints, f: Words, x: Ints, g: int, now: int) -> None:
     while p != NOBODY:
         after, size = m[at_page(m, p) + T_NEXT], m[at_page(m, p) + T_BYTES]
         m[at_page(m, p) + T_NEXT] = NOBODY
-        sent = _send_down(m, f, x, now, _link_ps(m, f, x, size), p)
+        sent = _send(m, f, x, now, _link_ps(m, f, x, size), S_DOWN_FREE, p)
         push(m, max(sent, _through_dram(m, f, x, now, size)), E_WRITE_IN, p)
         p = after
 
@@ -1714,7 +1701,7 @@ def _collect(m: Ints, f: Words, x: Ints, plane: int, now: int) -> None:
 @inner
 def _complete(m: Ints, f: Words, x: Ints, g: int, now: int) -> None:
     """Tell the host."""
-    push(m, _send_up(m, f, x, now, m[K_COMPLETION], NOBODY), E_GROUP, g)
+    push(m, _send(m, f, x, now, m[K_COMPLETION], S_UP_FREE, NOBODY), E_GROUP, g)
 
 
 @inner
@@ -1732,7 +1719,7 @@ def _group_done(m: Ints, f: Words, x: Ints, g: int, now: int) -> None:
     if m[S_OUTSTANDING] == 0:
         m[S_BUSY] += now - m[S_BUSY_SINCE]
     if m[q + Q_SINK] == HOST:
-        _send_down(m, f, x, now, m[K_DOORBELL], NOBODY)  # the queue entry is free again
+        _send(m, f, x, now, m[K_DOORBELL], S_DOWN_FREE, NOBODY)  # the queue entry is free again
     if m[q + Q_DONE] == m[q + Q_GROUPS]:
         m[q + Q_LIVE], m[q + Q_END] = 0, now
         m[S_ENDED] = 1
@@ -1770,9 +1757,9 @@ def _happen(m: Ints, f: Words, x: Ints, kind: int, argument: int, now: int) -> N
     elif kind == E_GROUP:
         _group_done(m, f, x, argument, now)
     elif kind == E_DOORBELL:
-        push(m, _send_up(m, f, x, now, m[K_REQUEST], NOBODY), E_FETCHED, argument)
+        push(m, _send(m, f, x, now, m[K_REQUEST], S_UP_FREE, NOBODY), E_FETCHED, argument)
     elif kind == E_FETCHED:
-        _command(m, f, x, argument, _send_down(m, f, x, now, m[K_COMMAND], NOBODY))
+        _command(m, f, x, argument, _send(m, f, x, now, m[K_COMMAND], S_DOWN_FREE, NOBODY))
     elif kind == E_DISPATCH:
         _dispatch(m, f, x, argument, now)
     elif kind == E_ASKED:
