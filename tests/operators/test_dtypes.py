@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bankwidth.operators import DTYPE_BITS, Tensor, canonical_dtype, packed_bytes
+from bankwidth.operators import DTYPE_BITS, DTYPE_BLOCKS, Tensor, canonical_dtype, packed_bytes
 from bankwidth.operators.dtypes import unknown_dtype
 
 
@@ -32,7 +32,15 @@ def test_four_bit_values_are_packed_two_in_a_byte() -> None:
     assert [packed_bytes(elements, "int4") for elements in (1, 2, 3)] == [1, 1, 2]
 
 
-@given(st.integers(0, 10**9), st.sampled_from(sorted(DTYPE_BITS)))
+@pytest.mark.parametrize(
+    ("dtype", "bits"), [("q8_0", 8.5), ("q4_0", 4.5), ("q2_k", 2.625), ("ternary", 1.6)]
+)
+def test_blocks_hold_their_scales(dtype: str, bits: float) -> None:
+    assert 8 * packed_bytes(256 * 5, dtype) == 256 * 5 * bits
+    assert packed_bytes(1, dtype) == packed_bytes(2, dtype)  # a block is whole
+
+
+@given(st.integers(0, 10**9), st.sampled_from(sorted(DTYPE_BITS.keys() - DTYPE_BLOCKS.keys())))
 def test_packing_wastes_less_than_a_byte(elements: int, dtype: str) -> None:
     spare_bits = 8 * packed_bytes(elements, dtype) - elements * DTYPE_BITS[dtype]
     assert 0 <= spare_bits < 8

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bankwidth.operators import DTYPE_BITS, Elementwise, Matmul, Operator
+from bankwidth.operators import Elementwise, Matmul, Operator, packed_bytes
 from bankwidth.operators.base import OUTSIDE
 
 Part = Literal["up", "function", "down"]
@@ -44,7 +44,7 @@ class Neurons:
     @property
     def row_bytes(self) -> int:
         """Of one matrix."""
-        return self.row * DTYPE_BITS[self.dtype] // 8
+        return packed_bytes(self.row, self.dtype)
 
     @property
     def neuron_bytes(self) -> int:

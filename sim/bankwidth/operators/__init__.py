@@ -6,7 +6,7 @@ Reading order: `base`, one of the operator files, `trace`, `graph`, `make`; then
 
 from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
-from bankwidth.operators.dtypes import DTYPE_BITS, canonical_dtype, packed_bytes
+from bankwidth.operators.dtypes import DTYPE_BITS, DTYPE_BLOCKS, canonical_dtype, packed_bytes
 from bankwidth.operators.families import FAMILIES, model_shape
 from bankwidth.operators.kinds import KINDS
 from bankwidth.operators.make import PHASES, Workload, make_trace
@@ -24,6 +24,7 @@ from bankwidth.operators.weights import kv_bytes, parameter_count, weight_tensor
 
 __all__ = [
     "DTYPE_BITS",
+    "DTYPE_BLOCKS",
     "FAMILIES",
     "KINDS",
     "OUTSIDE",

@@ -6,7 +6,7 @@ from typing import Final
 
 from bankwidth.errors import did_you_mean
 
-# Canonical name -> width in bits. Formats narrower than a byte are packed without padding.
+# Canonical name -> width in bits of one value. Packed without padding, but for `DTYPE_BLOCKS`.
 DTYPE_BITS: Final[dict[str, int]] = {
     "fp64": 64,
     "fp32": 32,
@@ -15,7 +15,31 @@ DTYPE_BITS: Final[dict[str, int]] = {
     "fp16": 16,
     "fp8": 8,
     "int8": 8,
+    "int7": 7,
+    "int6": 6,
+    "int5": 5,
     "int4": 4,
+    "int3": 3,
+    "int2": 2,
+    "int1": 1,  # -1 and 1
+    "ternary": 2,  # -1, 0 and 1
+    "q8_0": 8,
+    "q6_k": 6,
+    "q5_0": 5,
+    "q4_0": 4,
+    "q3_k": 3,
+    "q2_k": 2,
+}
+# Formats that lie in blocks: values, and bytes of a block with its scales. The q formats are those
+# of GGUF files (llama.cpp, ggml-common.h); five ternary values are one of 3^5 = 243 in a byte.
+DTYPE_BLOCKS: Final[dict[str, tuple[int, int]]] = {
+    "ternary": (5, 1),
+    "q8_0": (32, 34),
+    "q6_k": (256, 210),
+    "q5_0": (32, 22),
+    "q4_0": (32, 18),
+    "q3_k": (256, 110),
+    "q2_k": (256, 84),
 }
 # Spellings of torch, of Hugging Face files and of the measured tables.
 _ALIASES: Final[dict[str, str]] = {
@@ -50,5 +74,8 @@ def unknown_dtype(name: str) -> str:
 
 
 def packed_bytes(elements: int, dtype: str) -> int:
-    """Bytes of `elements` packed values of a canonical dtype, rounded up to a whole byte."""
+    """Bytes of `elements` packed values of a canonical dtype, rounded up to a byte or block."""
+    if dtype in DTYPE_BLOCKS:
+        values, block_bytes = DTYPE_BLOCKS[dtype]
+        return -(-elements // values) * block_bytes
     return (elements * DTYPE_BITS[dtype] + 7) // 8

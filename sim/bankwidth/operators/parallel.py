@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from bankwidth.errors import MappingError
 from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import OUTSIDE, Operator
-from bankwidth.operators.dtypes import DTYPE_BITS, packed_bytes
+from bankwidth.operators.dtypes import packed_bytes
 from bankwidth.operators.liveness import peak_activation_bytes
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.moe import Moe
@@ -184,6 +184,6 @@ def _whole_weights(op: Operator, tokens: int) -> Iterator[int]:
     if isinstance(op, Embedding) and op.vocab != tokens:
         yield packed_bytes(op.vocab * op.width, op.weight_dtype)
     elif isinstance(op, Matmul) and op.layer == OUTSIDE and op.n != tokens:
-        yield op.k * op.n * DTYPE_BITS[op.weight_dtype] // 8
+        yield packed_bytes(op.k * op.n, op.weight_dtype)
     elif not isinstance(op, Embedding | Matmul | Moe):
         yield from (t.size_bytes for t in op.inputs if t.role == "weight")
