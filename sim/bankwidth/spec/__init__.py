@@ -16,6 +16,8 @@ from bankwidth.spec.attention_kernels import (
     NarrowTilesSpec,
 )
 from bankwidth.spec.base import DeviceSpec, Spec
+from bankwidth.spec.cpu import CpuSpec
+from bankwidth.spec.cpu_library import CpuLibrarySpec
 from bankwidth.spec.csd import CsdSpec
 from bankwidth.spec.csd_mapping import CsdMappingSpec
 from bankwidth.spec.device import DEVICES, AnyDeviceSpec, EngineSpec, MemorySpec
@@ -47,10 +49,14 @@ from bankwidth.spec.moe_kernels import MoeKernelsSpec, TunedShapeSpec
 from bankwidth.spec.nand import NandSpec
 from bankwidth.spec.npu import ArraySpec, NpuEnergySpec, NpuSpec, VectorCostSpec, VectorUnitSpec
 from bankwidth.spec.pim import PimSpec
+from bankwidth.spec.price import PriceSpec
 from bankwidth.spec.problems import Problem
 from bankwidth.spec.roofline import CoresSpec, RingSpec, RooflineEnergySpec, RooflineSpec
 from bankwidth.spec.schema import SCHEMA_KINDS, json_schema
+from bankwidth.spec.sram_lut import SramLutSpec
+from bankwidth.spec.sram_lut_mapping import SramLutMappingSpec
 from bankwidth.spec.ssd import AccessSpec, SsdSpec
+from bankwidth.spec.ternary_lut import TernaryLutSpec
 from bankwidth.spec.vector_kernels import VectorKernelsSpec
 from bankwidth.spec.version import SCHEMA_VERSION
 from bankwidth.spec.without_pim import without_pim
@@ -76,6 +82,8 @@ __all__ = [
     "CaptureSpec",
     "CombineSpec",
     "CoresSpec",
+    "CpuLibrarySpec",
+    "CpuSpec",
     "CsdMappingSpec",
     "CsdSpec",
     "DeviceSpec",
@@ -99,6 +107,7 @@ __all__ = [
     "OpsSpec",
     "PimMappingSpec",
     "PimSpec",
+    "PriceSpec",
     "Problem",
     "RingSpec",
     "RooflineEnergySpec",
@@ -106,7 +115,10 @@ __all__ = [
     "ScaledMatmulSpec",
     "SharedProductsSpec",
     "Spec",
+    "SramLutMappingSpec",
+    "SramLutSpec",
     "SsdSpec",
+    "TernaryLutSpec",
     "TileFamilySpec",
     "TunedShapeSpec",
     "VectorCostSpec",

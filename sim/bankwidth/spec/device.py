@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from bankwidth.spec.asic import AsicSpec
+from bankwidth.spec.cpu import CpuSpec
 from bankwidth.spec.csd import CsdSpec
 from bankwidth.spec.dram import DramSpec
 from bankwidth.spec.gpu import GpuSpec
@@ -14,15 +15,25 @@ from bankwidth.spec.nand import NandSpec
 from bankwidth.spec.npu import NpuSpec
 from bankwidth.spec.pim import PimSpec
 from bankwidth.spec.roofline import RooflineSpec
+from bankwidth.spec.sram_lut import SramLutSpec
 from bankwidth.spec.ssd import SsdSpec
+from bankwidth.spec.ternary_lut import TernaryLutSpec
 
-Engine = GpuSpec | AsicSpec | NpuSpec | PimSpec | CsdSpec | RooflineSpec
+Engine = (
+    GpuSpec
+    | AsicSpec
+    | NpuSpec
+    | PimSpec
+    | CsdSpec
+    | RooflineSpec
+    | CpuSpec
+    | SramLutSpec
+    | TernaryLutSpec
+)
 EngineSpec = Annotated[Engine, Field(discriminator="kind")]
 Memory = DramSpec | SsdSpec
 MemorySpec = Annotated[Memory, Field(discriminator="kind")]
-AnyDeviceSpec = (
-    GpuSpec | AsicSpec | NpuSpec | PimSpec | CsdSpec | RooflineSpec | DramSpec | NandSpec | SsdSpec
-)
+AnyDeviceSpec = Engine | DramSpec | NandSpec | SsdSpec
 
 DEVICES: Final[dict[str, type[AnyDeviceSpec]]] = {
     "gpu": GpuSpec,
@@ -31,6 +42,9 @@ DEVICES: Final[dict[str, type[AnyDeviceSpec]]] = {
     "pim": PimSpec,
     "csd": CsdSpec,
     "roofline": RooflineSpec,
+    "cpu": CpuSpec,
+    "ternary_lut": TernaryLutSpec,
+    "sram_lut": SramLutSpec,
     "dram": DramSpec,
     "nand": NandSpec,
     "ssd": SsdSpec,

@@ -11,6 +11,7 @@ from bankwidth.spec.base import Count, Relation, Spec, pick, pick_mapping, unkno
 from bankwidth.spec.csd_mapping import CsdMappingSpec
 from bankwidth.spec.flash_mapping import FlashMappingSpec
 from bankwidth.spec.offload import OffloadSpec
+from bankwidth.spec.sram_lut_mapping import SramLutMappingSpec
 
 ROLES: Final = ("weights", "kv", "activations")
 OPERATOR_KINDS: Final = (
@@ -123,6 +124,9 @@ class MappingSpec(Spec):
     csd: CsdMappingSpec = Field(
         default_factory=CsdMappingSpec,
         description="how attention lies in drives that compute it, and what it reads",
+    )
+    sram_lut: SramLutMappingSpec = Field(
+        default_factory=SramLutMappingSpec, description="how products lie in compute SRAM"
     )
     flash: FlashMappingSpec | None = Field(
         default=None, description="weights that are read from a drive. Default: all in memory"

@@ -22,8 +22,8 @@ from bankwidth.devices.sram_lut.commands import (
 
 # The law that an operation follows; several share one.
 LAW_OF: Final[dict[Op, str]] = {
-    Op.CLEAR: "copy",
-    Op.COPY: "copy",
+    Op.CLEAR: "move",
+    Op.COPY: "move",
     Op.INVERT: "logic",
     Op.AND: "logic",
     Op.OR: "logic",
@@ -73,6 +73,10 @@ class Costs:
         cycles = laws[:, 0] * (a * b) + laws[:, 1] * touched + laws[:, 2]
         whole: NDArray[np.int64] = np.ceil(cycles).astype(np.int64)
         return whole
+
+    def total(self, program: Program) -> int:
+        """Cycles of all commands."""
+        return int(self.cycles(program).sum())
 
     def by_phase(self, program: Program) -> dict[Phase, int]:
         """Cycles of all commands of each phase that occurs."""
