@@ -49,6 +49,6 @@ def problems(draw: st.DrawFn) -> tuple[Chip, Product, NDArray[np.int64]]:
         name="p", algorithm=algorithm, lanes=lanes, inputs=inputs, numbers=numbers, index=index,
         values=integers(random, index.coding, index.bits, (members, inputs)),
         group=draw(st.integers(1, 5)), accumulator_bits=None, zeros=draw(st.booleans()),
-        runs=draw(st.booleans()), needed_entries=draw(st.booleans()), convert=None, out_bits=32,
+        runs=draw(st.booleans()), needed_entries=draw(st.booleans()), convert=False,
     )  # fmt: skip
     return chip, product, integers(random, numbers.coding, numbers.bits, (inputs, lanes))

@@ -43,8 +43,7 @@ def product(**changes: Any) -> Product:
         name="p", algorithm="weight_tables", lanes=1024, inputs=512,
         numbers=Operand(bits=4, coding="twos", wire_bits=4),
         index=Operand(bits=8, coding="twos", wire_bits=8), values=values, group=4,
-        accumulator_bits=None, zeros=True, runs=True, needed_entries=True, convert=None,
-        out_bits=32,
+        accumulator_bits=None, zeros=True, runs=True, needed_entries=True, convert=False,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -91,7 +90,8 @@ def test_rounds_lose_no_work(problem: Any, data: st.DataObject) -> None:
 @given(problems(), st.sampled_from(["arrays_per_bank", "banks_per_slice", "slices"]))
 def test_twice_the_arrays_are_never_slower(problem: Any, what: str) -> None:
     small, asked, _ = problem
-    large = replace(small, **{what: 2 * getattr(small, what)})
+    twice: dict[str, Any] = {what: 2 * getattr(small, what)}
+    large = replace(small, **twice)
     few, many = (run_product(c, NEURAL_CACHE, asked).cycles for c in (small, large))
     assert many <= few
 

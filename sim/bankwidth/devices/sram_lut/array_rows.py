@@ -34,6 +34,7 @@ class ArrayRows:
     accumulator_bits: int
     scratch_bits: int = 0  # a product before it is added, where there are no tables
     has_table: bool = True
+    reserved: int = 0  # rows below the accumulators that a conversion needs
     has_zero: bool = False  # an entry of no numbers, where zeros are looked up as well
 
     @property
@@ -66,7 +67,7 @@ class ArrayRows:
     def first_accumulator(self) -> int:
         """Its row; below it there is room for a sum that another array sends."""
         taken = self.weight_rows + self.table_rows + self.scratch_rows
-        return max(taken, self.rows_of(self.accumulator_bits))
+        return max(taken, self.rows_of(self.accumulator_bits), self.reserved)
 
     @property
     def rows(self) -> int:

@@ -17,8 +17,8 @@ def dequantise(
 
     The product is rounded once, after an exact multiplication of only as many bits as the codes
     have; codes of more than 24 bits are rounded before it too, as numpy does. Results that are too
-    large are infinite, those too small a zero of their sign; so are products with a subnormal fp32
-    scale. Scales must be finite.
+    large are infinite; products with a subnormal fp32 scale are a zero of their sign, and no result
+    is subnormal. Scales must be finite.
     """
     with converting(b, scratch) as work:
         product = scaled(work, _number(work, src, codes), scale)

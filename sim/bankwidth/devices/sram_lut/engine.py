@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bankwidth.devices.sram_lut.array_rows import ArrayRows, check_table_fits
 from bankwidth.devices.sram_lut.costs import Costs
+from bankwidth.devices.sram_lut.dequantiser import dequantiser_of
 from bankwidth.devices.sram_lut.outcome import Outcome, outcome_of
 from bankwidth.devices.sram_lut.product import Chip, Product
 from bankwidth.devices.sram_lut.slice_run import SliceRun, least_cycles, run_slice_of
@@ -59,6 +60,7 @@ def rows_of(chip: Chip, product: Product) -> ArrayRows:
         accumulator_bits=width,
         scratch_bits=product.numbers.value_bits + product.index.value_bits,
         has_table=product.algorithm != "multiply",
+        reserved=dequantiser_of(chip.layout, width, product.name).rows if product.convert else 0,
         has_zero=product.algorithm != "multiply" and not product.zeros,
     )
 

@@ -47,7 +47,7 @@ class ProgramScale:
         if not (math.isfinite(number) and abs(number) >= float(np.finfo(np.float32).tiny)):
             raise SpecError(f"scale {self.value}: must be a normal number of fp32, not 0")
         if number != float(self.value):
-            raise SpecError(f"scale {self.value}: fp32 has {number!r}")
+            raise SpecError(f"scale {self.value}: not a number of fp32, the nearest is {number!r}")
 
     @property
     def significand(self) -> int:

@@ -1,7 +1,7 @@
 """Rounding to fp32 (to nearest, ties to even), and what happens where the exponent ends.
 
-Results too large become infinite, as in IEEE 754. Results too small are flushed to a zero of their
-sign, after rounding to 24 bits (as with x86's FTZ): no subnormal numbers are made.
+Results too large become infinite, as in IEEE 754. What is stored as fp32 is never too small: it is
+an integer, or an integer times a normal number.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bankwidth.devices.sram_lut.floating import (
 from bankwidth.devices.sram_lut.row_logic import all_set, any_set, fill
 from bankwidth.devices.sram_lut.row_shifts import Rows
 from bankwidth.devices.sram_lut.workspace import Workspace
+from bankwidth.errors import SimulationError
 
 PACKED_BITS = MANTISSA_BITS + EXPONENT_BITS
 
@@ -67,7 +68,7 @@ def round_to_single(work: Workspace, x: Float) -> Single:
 
 
 def nearest_even(work: Workspace, row: int, below: int) -> int:
-    """One row: must the number at `row` go up, given `below` rows of bits below it? `below` cycles."""
+    """A row: must the number at `row` go up? It has `below` rows of lower bits: as many cycles."""
     increment = work.take(1)
     if below == 1:
         work.builder.logic("and", increment, row, row - 1, 1)
@@ -87,7 +88,12 @@ def settled(work: Workspace, x: Single) -> Single:
 
 
 def store_single(work: Workspace, dst: int, x: Single) -> None:
-    """fp32 at `dst`: 64 cycles where the exponent stays in range, else about 130."""
+    """fp32 at `dst`: 64 cycles where the exponent stays in range, else 120.
+
+    Raises SimulationError for what may be below the smallest normal number.
+    """
+    if x.bounds.lowest < 1:
+        raise SimulationError(f"exponents from {x.bounds.lowest} on are stored, fp32's begin at 1")
     work.builder.copy(dst + SIGN, x.sign, 1)
     if x.bounds.is_safe:
         work.builder.clear(dst, PACKED_BITS)
@@ -105,33 +111,19 @@ def _store_tagged(work: Workspace, dst: int, x: Single) -> None:
 
 
 def _store_checked(work: Workspace, dst: int, x: Single) -> None:
-    infinite, kept = _classes(work, x)
-    work.builder.clear(dst, PACKED_BITS)
-    work.builder.tag(kept)
-    work.builder.copy(dst, x.row, PACKED_BITS, tagged=True)
-    work.builder.tag(infinite)
-    fill(work, dst + MANTISSA_BITS, EXPONENT_BITS, ones=True, tagged=True)
-
-
-def _classes(work: Workspace, x: Single) -> tuple[int, int]:
-    """Rows that say which lanes are infinite, and which hold a normal number.
-
-    The wide exponent is e: infinite from 255 on, normal from 1 to 254.
-    """
+    """An exponent of 255 or more is infinite: all ones, and no mantissa."""
     b = work.builder
-    infinite, kept, positive = work.take(1), work.take(1), work.take(1)
-    sign = x.exponent + WIDE_BITS - 1
-    b.invert(positive, sign, 1)
-    b.logic("and", positive, positive, x.nonzero, 1)
+    infinite, kept = work.take(1), work.take(1)
     all_set(work, infinite, x.exponent, EXPONENT_BITS)
     b.logic("or", infinite, infinite, x.exponent + EXPONENT_BITS, 1)
-    b.logic("and", infinite, infinite, positive, 1)
-    any_set(work, kept, x.exponent, EXPONENT_BITS)
-    b.logic("and", kept, kept, positive, 1)
-    with work.borrow(1) as finite:
-        b.invert(finite, infinite, 1)
-        b.logic("and", kept, kept, finite, 1)
-    return infinite, kept
+    b.invert(kept, infinite, 1)
+    b.logic("and", kept, kept, x.nonzero, 1)
+    b.logic("and", infinite, infinite, x.nonzero, 1)
+    b.clear(dst, PACKED_BITS)
+    b.tag(kept)
+    b.copy(dst, x.row, PACKED_BITS, tagged=True)
+    b.tag(infinite)
+    fill(work, dst + MANTISSA_BITS, EXPONENT_BITS, ones=True, tagged=True)
 
 
 def as_float(work: Workspace, x: Single) -> Float:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bankwidth.devices.sram_lut.array_rows import ArrayRows
 from bankwidth.devices.sram_lut.cells import Cells
-from bankwidth.devices.sram_lut.commands import Program
+from bankwidth.devices.sram_lut.commands import Program, ProgramBuilder
+from bankwidth.devices.sram_lut.dequantiser import RESULT_ROW, SINGLE_BITS, Dequantiser
 from bankwidth.devices.sram_lut.engine import rows_of
 from bankwidth.devices.sram_lut.gemv import (
     Steps,
@@ -32,18 +34,30 @@ from bankwidth.devices.sram_lut.tiling import Tiling, tilings
 Ints = NDArray[np.int64]
 
 
-def product_of(chip: Chip, product: Product, numbers: Ints, tiling: Tiling | None = None) -> Ints:
+def product_of(
+    chip: Chip,
+    product: Product,
+    numbers: Ints,
+    *,
+    scales: NDArray[np.float16] | None = None,
+    tiling: Tiling | None = None,
+) -> NDArray[Any]:
     """[members, lanes]: the sums over inputs of index [members, inputs] times numbers.
 
-    `numbers` is [inputs, lanes]. The tiling is the first that fits, unless one is given.
+    `numbers` is [inputs, lanes]; a product that converts gives fp32, the sums times the `scales`
+    of the lanes (default: 1). The tiling is the first that fits, unless one is given.
     """
+    if scales is None:
+        scales = np.ones(product.lanes, dtype=np.float16)
     if tiling is None:
         tiling = next(tilings(product.shape, chip.hardware, rows_of(chip, product)))
-    whole = np.zeros((len(product.values), product.lanes), dtype=np.int64)
+    dtype = np.float32 if product.convert else np.int64
+    whole = np.zeros((len(product.values), product.lanes), dtype=dtype)
     for lanes in _slices(product.lanes, chip.lanes):
         for members in _slices(len(product.values), tiling.rows.members):
             part = replace(product, values=product.values[members])
-            whole[members, lanes] = _unit(chip, part, numbers[:, lanes], tiling)
+            last = _unit(chip, part, numbers[:, lanes], tiling)
+            whole[members, lanes] = _results(last, tiling.rows, part, scales[lanes])
     return whole
 
 
@@ -52,8 +66,8 @@ def _slices(total: int, step: int) -> Iterator[slice]:
         yield slice(first, min(first + step, total))
 
 
-def _unit(chip: Chip, product: Product, numbers: Ints, tiling: Tiling) -> Ints:
-    """Of one tile of lanes and its members: all arrays of all slices that share its inputs."""
+def _unit(chip: Chip, product: Product, numbers: Ints, tiling: Tiling) -> Cells:
+    """One tile of lanes and its members: all arrays of all slices that share its inputs."""
     rows = replace(tiling.rows, members=len(product.values))
     group = rows.group
     outer_inputs = math.ceil(math.ceil(product.inputs / group) / tiling.outer_parts) * group
@@ -65,7 +79,7 @@ def _unit(chip: Chip, product: Product, numbers: Ints, tiling: Tiling) -> Ints:
             for p in parts
         ]
         firsts.append(_tree(arrays, rows))
-    return _sums(_tree(firsts, rows), rows, numbers.shape[1])
+    return _tree(firsts, rows)
 
 
 def _array(chip: Chip, product: Product, numbers: Ints, rows: ArrayRows, inputs: slice) -> Cells:
@@ -115,6 +129,22 @@ def _tree(arrays: list[Cells], rows: ArrayRows) -> Cells:
     return arrays[0]
 
 
-def _sums(cells: Cells, rows: ArrayRows, lanes: int) -> Ints:
-    read = cells.execute(read_accumulators(rows))
-    return np.stack([read[f"y{member}"][:lanes] for member in range(rows.members)])
+def _results(
+    cells: Cells, rows: ArrayRows, product: Product, scales: NDArray[np.float16]
+) -> NDArray[Any]:
+    """Sums as they leave the array that has them."""
+    rows = replace(rows, members=len(product.values))
+    if not product.convert:
+        read = cells.execute(read_accumulators(rows))
+        return np.stack([read[f"y{m}"][: len(scales)] for m in range(rows.members)])
+    dequantiser = Dequantiser(rows.accumulator_bits)
+    cells.execute(dequantiser.scales(), {"scale": scales.view(np.int16).astype(np.int64)})
+    places = rows.accumulator(np.arange(rows.members)).tolist()
+    return np.stack([_single(cells, dequantiser, row)[: len(scales)] for row in places])
+
+
+def _single(cells: Cells, dequantiser: Dequantiser, row: int) -> NDArray[np.float32]:
+    builder = ProgramBuilder()
+    builder.read(RESULT_ROW, SINGLE_BITS, "y")
+    bits = cells.execute(dequantiser.member(row).then(builder.build()))["y"]
+    return bits.astype(np.int32).view(np.float32)

@@ -10,8 +10,8 @@ bits, at most 24, with s = ceil(log2(n)) steps:
     28            which lanes are not zero; sign; exponent: a constant plus how far it stood
 
 So n (s + 1) + 2^s + 56: int4 72, int8 96, int16 152, int24 232. Wider integers are rounded to
-nearest, ties to even: int32 351. The alternative, a tagged copy for every place that the leading
-one may have, takes n^2 / 2 instead of s n for the steps: more from 6 bits on.
+nearest, ties to even: int32 351. A tagged copy for every place that the leading one may have, which
+needs no steps, would take n^2 / 2 cycles instead of s n.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bankwidth.devices.sram_lut.commands import Program
+from bankwidth.devices.sram_lut.dequantiser import SINGLE_BITS
 from bankwidth.devices.sram_lut.lookups import Coding, Lookups, lookups
 from bankwidth.devices.sram_lut.tiling import Hardware, Shape
 
@@ -78,8 +78,7 @@ class Product:
     zeros: bool
     runs: bool
     needed_entries: bool
-    convert: Program | None  # of one member's sums
-    out_bits: int  # of a result, as it leaves
+    convert: bool  # sums leave as fp32 times their lane's scale
 
     @property
     def shape(self) -> Shape:
@@ -90,6 +89,11 @@ class Product:
     def sum_bits(self) -> int:
         """Width that no sum exceeds."""
         return self.numbers.value_bits + self.index.value_bits + (self.inputs - 1).bit_length()
+
+    @property
+    def out_bits(self) -> int:
+        """Of a result, as it leaves."""
+        return SINGLE_BITS if self.convert else self.accumulator_bits or self.sum_bits
 
     def look_up(self) -> Lookups:
         """The look-ups of all members."""

@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bankwidth.devices.sram_lut.array_rows import ArrayRows
 from bankwidth.devices.sram_lut.commands import OP, Op, Program, ProgramBuilder
 from bankwidth.devices.sram_lut.costs import Costs
+from bankwidth.devices.sram_lut.dequantiser import Dequantiser
 from bankwidth.devices.sram_lut.gemv import (
     add_received,
     clear_accumulators,
@@ -85,7 +87,6 @@ def _params(chip: Chip, costs: Costs, product: Product, tiling: Tiling) -> Ints:
     sums = rows.members * lanes * rows.accumulator_bits
     results = rows.members * lanes * product.out_bits
     received = add_received(rows)
-    convert = costs.total(product.convert) * rows.members if product.convert else 0
     return np.array(
         [
             tiling.waves,
@@ -104,7 +105,7 @@ def _params(chip: Chip, costs: Costs, product: Product, tiling: Tiling) -> Ints:
             costs.total(read_accumulators(rows)),
             costs.total(_without_writes(received)),
             (tiling.outer_parts - 1).bit_length(),
-            convert,
+            _convert_cycles(costs, rows) if product.convert else 0,
             _cycles(results, chip.slice_bus_bits),
             _cycles(results, chip.bank_port_bits),
             costs.total(_results_out(rows.members, product.out_bits)),
@@ -112,6 +113,13 @@ def _params(chip: Chip, costs: Costs, product: Product, tiling: Tiling) -> Ints:
         ],
         dtype=np.int64,
     )
+
+
+def _convert_cycles(costs: Costs, rows: ArrayRows) -> int:
+    """Of all members' sums of an array."""
+    dequantiser = Dequantiser(rows.accumulator_bits)
+    member = costs.total(dequantiser.member(rows.first_accumulator))
+    return costs.total(dequantiser.scales()) + rows.members * member
 
 
 def _cycles(bits: float, per_clock: int) -> int:
