@@ -15,6 +15,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from bankwidth.devices.dram.patterns import Pattern
     from bankwidth.devices.nand.patterns import DrivePattern
+    from bankwidth.devices.ternary_lut.area import core_area as ternary_lut_area
+    from bankwidth.devices.ternary_lut.area_core import CoreDesign as TernaryLutDesign
+    from bankwidth.devices.ternary_lut.design_space import design_space as ternary_lut_designs
     from bankwidth.errors import (
         BankwidthError,
         MappingError,
@@ -49,11 +52,19 @@ _LAZY = {
     **dict.fromkeys(("ReplayOptions", "replay_device", "replay_drive"), "bankwidth.replaying"),
     "DrivePattern": "bankwidth.devices.nand.patterns",
     "Pattern": "bankwidth.devices.dram.patterns",
+    "TernaryLutDesign": "bankwidth.devices.ternary_lut.area_core",
     "load_arch": "bankwidth.spec",
     "simulate": "bankwidth.simulation",
+    "ternary_lut_area": "bankwidth.devices.ternary_lut.area",
+    "ternary_lut_designs": "bankwidth.devices.ternary_lut.design_space",
     "write_run": "bankwidth.report",
 }
-_RENAMED = {"load_arch": "load_machine"}
+_RENAMED = {
+    "TernaryLutDesign": "CoreDesign",
+    "load_arch": "load_machine",
+    "ternary_lut_area": "core_area",
+    "ternary_lut_designs": "design_space",
+}
 
 __all__ = [
     "BankwidthError",
@@ -67,6 +78,7 @@ __all__ = [
     "SimulationError",
     "SpecError",
     "Table",
+    "TernaryLutDesign",
     "Trace",
     "TraceError",
     "UserError",
@@ -81,6 +93,8 @@ __all__ = [
     "replay_drive",
     "run_ops",
     "simulate",
+    "ternary_lut_area",
+    "ternary_lut_designs",
     "write_run",
     "write_trace",
 ]

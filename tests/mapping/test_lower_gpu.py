@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
+from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.lower_gpu import GpuLowering
 from bankwidth.mapping.plan import Placement, Task
-from bankwidth.operators import Attention, Collective, Matmul, Operator
+from bankwidth.operators import Attention, Collective, Matmul, Operator, packed_bytes
 from bankwidth.spec import GpuSpec, load_device, load_machine
 
 
@@ -51,6 +52,48 @@ def test_weights_come_from_memory_in_a_model_and_from_the_l2_in_a_loop_over_few(
     assert loaded(lowered(op, gpu())) == 2 * 1024 * 1024
     assert loaded(lowered(op, gpu(), Timing(weight_copies=6))) == 0
     assert loaded(lowered(op, gpu(), Timing(weight_copies=60))) == 2 * 1024 * 1024
+
+
+def stored(weight_dtype: str, dtype: str = "fp16", rows: int = 16) -> Matmul:
+    return Matmul(name="y", m=rows, n=4096, k=4096, dtype=dtype, weight_dtype=weight_dtype)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["q8_0", "q6_k", "q5_0", "q4_0", "q3_k", "q2_k", "ternary", "int8", "int3", "int1"]
+)
+def test_weights_are_read_as_they_are_stored(dtype: str) -> None:
+    (task,) = lowered(stored(dtype), gpu("gpu/v100-sxm2"))
+    assert loaded([task]) == packed_bytes(4096 * 4096, dtype)
+
+
+def test_stored_weights_are_converted_and_multiplied_in_the_format_of_the_activations() -> None:
+    spec = gpu("gpu/v100-sxm2")
+    (plain,), (packed,) = (lowered(stored(name, rows=4096), spec) for name in ("fp16", "int4"))
+    assert packed.ideal_ps == plain.ideal_ps  # at the same tensor rate
+    # conversion on top of the multiply, less to feed: about as long
+    assert packed.compute_ps == pytest.approx(plain.compute_ps, rel=0.2)
+    assert packed.counts["tensor fp16"] == plain.counts["tensor fp16"]
+    assert packed.counts["vector fp16"] > 0
+    assert "vector fp16" not in plain.counts
+
+
+def test_a_product_by_few_rows_is_faster_the_fewer_bits_its_weights_have() -> None:
+    spec = gpu("gpu/v100-sxm2")
+    read = [loaded(lowered(stored(f"int{bits}", rows=1), spec)) for bits in range(1, 9)]
+    assert read == sorted(read)
+    assert read[7] == pytest.approx(8 * read[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["q4_0", "int8", "bf16"])
+def test_activations_need_a_rate_of_their_own(dtype: str) -> None:
+    with pytest.raises(MappingError, match=f"no tensor rate for dtype {dtype!r}"):
+        lowered(stored("q4_0", dtype), gpu("gpu/v100-sxm2"))
+
+
+def test_products_of_8_bit_operands_convert_nothing() -> None:
+    for dtype in ("int8", "fp8"):
+        (task,) = lowered(stored(dtype, dtype, 4096), gpu())
+        assert not [item for item in task.counts if item.startswith("vector")]
 
 
 def test_fp32_products_run_on_the_vector_units() -> None:

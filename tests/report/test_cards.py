@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from bankwidth.report.words import best_unit, short_energy, short_time, show
+from bankwidth.report.cards import key_figures
+from bankwidth.report.words import (
+    best_unit,
+    format_count,
+    format_dollars,
+    short_energy,
+    short_time,
+    show,
+)
 from bankwidth.results import Result
 
 
@@ -29,3 +38,21 @@ def test_units_suit_the_size_and_keep_three_digits() -> None:
     assert show(0.5, "1") == "50.0 %"
     assert show(4800.0, "B/ns") == "4.8 TB/s"
     assert show(12.0, "FLOP") == "12 FLOP"
+
+
+def test_what_a_token_costs_is_shown_where_a_price_is_known(result: Result) -> None:
+    # 445 us of $3.60 an hour: 0.445 millionths of a dollar for one token
+    priced = dict(key_figures(replace(result, cost_dollars=4.45e-7)))
+    assert priced["tokens per dollar"] == "2,247,191"
+    assert priced["cost per M tokens"] == "$0.445"
+    free = dict(key_figures(result))
+    assert not [text for figure in free.items() for text in figure if "$" in text or "dol" in text]
+    assert free["tokens per joule"] == priced["tokens per joule"] == "12.8"  # 78 mJ a token
+
+
+def test_dollars_are_cents_and_below_one_three_digits() -> None:
+    assert [format_dollars(x) for x in (7.318, 1234.5, 0.98765, 4e-6)] == [
+        *("$7.32", "$1,234.50", "$0.988", "$4e-06"),
+    ]
+    assert show(7.318, "USD") == "$7.32"
+    assert [format_count(x) for x in (136_645.2, 99.96, 0.7013)] == ["136,645", "100", "0.701"]

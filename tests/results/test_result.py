@@ -85,6 +85,7 @@ def test_figures_by_hand() -> None:
         "tokens_per_s": (2e6, "1/s"),  # 2 tokens in 1 us
         "energy_pj": (100.0, "pJ"),
         "energy_per_token_pj": (50.0, "pJ"),
+        "tokens_per_joule": (2e10, "1/J"),  # 2 tokens of 100 pJ
         "power_mw": (0.1, "mW"),  # 100 pJ in 1000 ns
         "flops": (4000.0, "FLOP"),
         "read_bytes": (2030.0, "B"),
@@ -96,7 +97,8 @@ def test_figures_by_hand() -> None:
 def test_json_has_the_agreed_keys_and_survives_a_strict_writer() -> None:
     data = made().to_json()
     assert list(data) == [
-        *("latency_ns", "lower_bound_ns", "tokens_per_s", "energy_pj", "energy_by_component_pj"),
+        *("latency_ns", "lower_bound_ns", "tokens_per_s", "tokens_per_joule", "tokens_per_dollar"),
+        *("dollars_per_million_tokens", "energy_pj", "energy_by_component_pj"),
         *("operators", "components", "commands", "summary", "parts_ns", "provenance"),
     ]
     assert json.loads(json.dumps(data, allow_nan=False)) == data
@@ -109,8 +111,37 @@ def test_what_is_unknown_is_null_and_has_no_row_in_the_summary() -> None:
     result = made(tokens=0, operators=changed("lower_bound_ns", [600.0, None]))
     data = result.to_json()
     assert data["tokens_per_s"] is None
+    assert data["tokens_per_joule"] is None
     assert data["operators"][1]["lower_bound_ns"] is None
     assert "tokens_per_s" not in result.summary["metric"]
+
+
+def test_a_price_gives_dollars_and_none_gives_none() -> None:
+    priced, free = made(cost_dollars=4e-6), made()
+    assert priced.tokens_per_dollar == pytest.approx(5e5)  # 2 tokens for 4 millionths
+    assert priced.dollars_per_million_tokens == pytest.approx(2.0)
+    figures = {row["metric"]: (row["value"], row["unit"]) for row in priced.summary.rows()}
+    assert figures["cost_dollars"] == (4e-6, "USD")
+    assert figures["tokens_per_dollar"] == (pytest.approx(5e5), "1/USD")
+    assert figures["dollars_per_million_tokens"] == (pytest.approx(2.0), "USD")
+    assert not [name for name in free.summary["metric"] if "dollar" in name]
+    assert free.to_json()["tokens_per_dollar"] is None
+
+
+def test_energy_of_all_devices_is_behind_a_joule() -> None:
+    assert made(devices=4).tokens_per_joule == pytest.approx(2e10 / 4)
+
+
+def test_a_run_is_one_row_with_the_same_columns_whether_priced_or_not() -> None:
+    priced, free = made(cost_dollars=4e-6).row, made().row
+    assert list(priced) == list(free)
+    (row,) = free.rows()
+    assert (row["machine"], row["tokens"], row["latency_ns"]) == ("m", 2, 1000.0)
+    assert row["tokens_per_dollar"] is None
+    assert priced.rows()[0]["tokens_per_dollar"] == pytest.approx(5e5)
+    cells = dict(zip(free, free.to_csv_text().splitlines()[1].split(","), strict=True))
+    assert {cells[name] for name in free if "dollar" in name} == {""}  # unknown, never 0
+    assert priced.unit("dollars_per_million_tokens") == "USD"
 
 
 def test_agreeing_tables_are_verified() -> None:

@@ -86,4 +86,4 @@ def test_unknown_suites_are_refused() -> None:
 def test_a_wrong_reference_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         validate(["dram"], reference=tmp_path / "none.json")
-    assert list(SUITES) == ["dram", "gpu", "pim", "flash"]
+    assert list(SUITES) == ["dram", "gpu", "pim", "flash", "sram-lut"]

@@ -12,17 +12,21 @@ from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.exchange import WithExchanges
 from bankwidth.mapping.flash_weights import kept, with_flash
 from bankwidth.mapping.lower_asic import AsicLowering
+from bankwidth.mapping.lower_cpu import CpuLowering
 from bankwidth.mapping.lower_csd import CsdLowering, is_left_to_host
 from bankwidth.mapping.lower_gpu import GpuLowering
 from bankwidth.mapping.lower_npu import NpuLowering
 from bankwidth.mapping.lower_roofline import RooflineLowering
+from bankwidth.mapping.lower_sram_lut import SramLutLowering
+from bankwidth.mapping.lower_ternary_lut import TernaryLutLowering
 from bankwidth.mapping.offload import with_copies
 from bankwidth.mapping.pieces import Linked, cut_attention, link, piece_of
 from bankwidth.mapping.pim import PimLowering
 from bankwidth.mapping.placement import place
 from bankwidth.mapping.plan import Plan, Task
+from bankwidth.mapping.staging import with_streams
 from bankwidth.operators import Attention, Elementwise, KvAppend, Matmul, Operator, Step, Trace
-from bankwidth.spec import AsicSpec, CsdSpec, EngineSpec, MachineSpec, PimSpec
+from bankwidth.spec import AsicSpec, CsdSpec, EngineSpec, MachineSpec, PimSpec, SramLutSpec
 
 
 class Lowering(Protocol):
@@ -42,8 +46,16 @@ _KINDS: dict[str, Callable[[Any, MachineSpec, Timing], Lowering]] = {
     "pim": lambda spec, machine, timing: PimLowering(spec, machine, _host(machine, timing)),
     "csd": lambda spec, machine, timing: CsdLowering(spec, machine),
     "npu": lambda spec, machine, timing: NpuLowering(spec),
+    "sram_lut": lambda spec, machine, timing: SramLutLowering(
+        spec, machine, _host(machine, timing)
+    ),
     "roofline": lambda spec, machine, timing: RooflineLowering(spec),
+    "ternary_lut": lambda spec, machine, timing: TernaryLutLowering(spec),
+    "cpu": lambda spec, machine, timing: CpuLowering(spec),
 }
+
+
+_WHERE = {"pim": "banks", "sram_lut": "arrays"}
 
 
 def _host(machine: MachineSpec, timing: Timing) -> Lowering:
@@ -53,9 +65,9 @@ def _host(machine: MachineSpec, timing: Timing) -> Lowering:
     """
     name = machine.mapping.run["default"]
     spec = machine.engines[name]
-    if isinstance(spec, PimSpec):
+    if isinstance(spec, PimSpec | SramLutSpec):
         raise MappingError(
-            f"{machine.name}: computing banks need an engine of another kind as "
+            f"{machine.name}: computing {_WHERE[spec.kind]} need an engine of another kind as "
             f"mapping.run.default, {name!r} is a {spec.kind}"
         )
     return _KINDS[spec.kind](spec, machine, timing)
@@ -105,7 +117,18 @@ def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
         linked.append(link(lowered, [linked[dep] for dep in deps], tasks, index))
     if machine.mapping.offload.staged:
         tasks = with_copies(tasks)
+    elif staging := _staging_bytes(machine):
+        tasks = with_streams(tasks, staging)
     return Plan(tasks=tuple(tasks), placements=placements)
+
+
+def _staging_bytes(machine: MachineSpec) -> dict[str, int]:
+    """Room for weights on their way to compute SRAM, by engine."""
+    return {
+        name: spec.staging_bytes * spec.slices
+        for name, spec in machine.engines.items()
+        if isinstance(spec, SramLutSpec)
+    }
 
 
 def _cut(machine: MachineSpec, steps: Sequence[Step]) -> Mapping[int, int]:
@@ -184,11 +207,21 @@ def _is_left_to_host(machine: MachineSpec, engine: str, op: Operator) -> bool:
     """
     if isinstance(machine.engines[engine], CsdSpec):
         return is_left_to_host(op)
-    most = machine.mapping.pim.most_rows
-    if most is None or not isinstance(machine.engines[engine], PimSpec):
+    most = _most_rows(machine, engine)
+    if most is None:
         return False
     rows = _rows_of(op)
     return rows is not None and rows > most
+
+
+def _most_rows(machine: MachineSpec, engine: str) -> int | None:
+    """Rows of x up to which memory that computes takes an operator; None for all, or others."""
+    match machine.engines[engine]:
+        case PimSpec():
+            return machine.mapping.pim.most_rows
+        case SramLutSpec():
+            return machine.mapping.sram_lut.most_rows
+    return None
 
 
 def _rows_of(op: Operator) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from bankwidth.devices.gpu.chip import Chip, chip_of
 from bankwidth.devices.gpu.collective import Exchange, collective_cost, collective_kernel
 from bankwidth.devices.gpu.cost import KernelCost
+from bankwidth.devices.gpu.dequantise import conversion_instructions
 from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
@@ -29,9 +30,11 @@ from bankwidth.operators import (
     Matmul,
     Moe,
     Operator,
+    packed_bytes,
 )
 from bankwidth.spec import GpuSpec
 
+FLOATS = ("fp", "bf", "tf")  # how the names of dtypes begin that are multiplied as they are stored
 MakeTasks = Callable[[Any, int, str, LoweringContext], list[Task]]
 
 
@@ -124,6 +127,20 @@ def _element_bytes(dtype: str) -> float:
     return DTYPE_BITS[dtype] / 8
 
 
+def _weight_bytes(op: Matmul) -> float:
+    """Of one weight as it is stored: packed, and with the scales of its block."""
+    return packed_bytes(op.k * op.n, op.weight_dtype) / (op.k * op.n)
+
+
+def _conversion(op: Matmul) -> float:
+    """Instructions that make a stored weight a number of x's dtype; none of one that is."""
+    is_number = op.weight_dtype.startswith(FLOATS)
+    if is_number or not op.dtype.startswith(FLOATS):
+        return 0.0
+    is_ternary = op.weight_dtype == "ternary"
+    return conversion_instructions(DTYPE_BITS[op.weight_dtype], in_powers_of_three=is_ternary)
+
+
 def _weights_in_l2(chip: Chip, op: Operator) -> bool:
     """All copies of the weights that a benchmark goes through; never in a model."""
     copies = chip.timing.weight_copies
@@ -139,8 +156,9 @@ def _matmul(chip: Chip, op: Matmul) -> KernelCost:
         batch=op.batch,
         dtype=op.dtype,
         x_bytes=_element_bytes(op.dtype),
-        w_bytes=_element_bytes(op.weight_dtype),
+        w_bytes=_weight_bytes(op),
         y_bytes=_element_bytes(op.out_dtype or op.dtype),
+        w_instructions=_conversion(op),
     )
     return matmul_cost(
         chip, shape, x_in_l2=activations_in_l2(chip, op), w_in_l2=_weights_in_l2(chip, op)

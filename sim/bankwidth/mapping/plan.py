@@ -11,6 +11,7 @@ from bankwidth.devices.csd.program import CsdProgram
 from bankwidth.devices.pim.program import PimProgram
 
 Program = PimProgram | CsdProgram  # what a memory that computes is told to do
+STREAM: Final = "stream"  # a unit that fetches for tasks to come, as far as there is room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class Task:
     program_read_bytes: int = 0  # from the rows of the banks that the program runs in
     program_write_bytes: int = 0
     counts: Mapping[str, float] = field(default_factory=dict)  # energy items of the engine
+    split_ps: Mapping[str, int] = field(default_factory=dict)  # what the compute was, in words
     detail: str = ""
 
     def placed(self, operator: int, deps: tuple[int, ...], ahead_of: tuple[int, ...] = ()) -> Task:

@@ -6,7 +6,13 @@ import html
 from typing import Any, Final
 
 from bankwidth.report.groups import group_operators, top_groups
-from bankwidth.report.words import format_share, more_figures, short_energy, short_time
+from bankwidth.report.words import (
+    efficiency_figures,
+    format_share,
+    more_figures,
+    short_energy,
+    short_time,
+)
 from bankwidth.results import Result
 from bankwidth.units import format_bytes
 
@@ -30,7 +36,7 @@ def key_figures(result: Result) -> list[tuple[str, str]]:
     if result.energy_per_token_pj is not None:
         figures.append(("energy per token", short_energy(result.energy_per_token_pj)))
     figures.append(("energy", short_energy(result.energy_pj)))
-    return [*figures, *more_figures(result).items()]
+    return [*figures, *efficiency_figures(result).items(), *more_figures(result).items()]
 
 
 def result_card(result: Result) -> str:

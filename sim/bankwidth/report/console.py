@@ -14,6 +14,7 @@ from rich.text import Text
 from bankwidth.report.energy_bars import component_shares
 from bankwidth.report.groups import group_operators, top_groups
 from bankwidth.report.words import (
+    efficiency_figures,
     format_rate,
     format_share,
     headline,
@@ -56,7 +57,8 @@ class _Page:
 
 
 def _parts(result: Result, width: int, ascii_only: bool) -> Iterator[RenderableType]:
-    more = ", ".join(f"{name} {value}" for name, value in more_figures(result).items())
+    figures = efficiency_figures(result) | more_figures(result)
+    more = ", ".join(f"{name} {value}" for name, value in figures.items())
     yield Text(result.title, style="bold")
     yield Text(headline(result), style="bold green")
     yield Text(more, style="dim")

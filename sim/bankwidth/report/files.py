@@ -15,7 +15,8 @@ from bankwidth.report.timeline import plain_number, timeline_gz
 from bankwidth.results import Result, Table
 
 RUN_FILES: Final = (
-    *("operators.csv", "components.csv", "summary.json", "timeline.json.gz", "report.html"),
+    *("operators.csv", "components.csv", "summary.csv", "summary.json"),
+    *("timeline.json.gz", "report.html"),
 )
 REPLAY_FILES: Final = ("summary.json", "banks.csv", "report.html")
 _NAMED: Final = 3  # foreign files that a refusal names
@@ -79,6 +80,7 @@ def _contents(result: Result) -> dict[str, bytes]:
     return {
         "operators.csv": result.operators.to_csv_text().encode(),
         "components.csv": result.components.to_csv_text().encode(),
+        "summary.csv": result.row.to_csv_text().encode(),
         "summary.json": _summary_json(result).encode(),
         "timeline.json.gz": timeline_gz(result),
         "report.html": report_page(result).encode(),

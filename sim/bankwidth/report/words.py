@@ -89,6 +89,28 @@ def _latency_text(result: Result) -> str:
     return f"{latency} = {result.bound_ratio:.2f} x its lower bound {bound}"
 
 
+def efficiency_figures(result: Result) -> dict[str, str]:
+    """Name -> tokens for a joule and for a dollar; without dollars where no price is known."""
+    figures = {}
+    if result.tokens_per_joule is not None:
+        figures["tokens per joule"] = format_count(result.tokens_per_joule)
+    if result.tokens_per_dollar is not None:
+        figures["tokens per dollar"] = format_count(result.tokens_per_dollar)
+    if result.dollars_per_million_tokens is not None:
+        figures["cost per M tokens"] = format_dollars(result.dollars_per_million_tokens)
+    return figures
+
+
+def format_count(number: float) -> str:
+    """`55,180`, `0.269` and the like: three digits where there are no more before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def format_dollars(dollars: float) -> str:
+    """`$7.08` and the like: cents, and three digits below a dollar."""
+    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.3g}"
+
+
 def more_figures(result: Result) -> dict[str, str]:
     """Name -> value of what the headline leaves out: bytes, power, and the run's own metrics."""
     values = dict(zip(result.summary["metric"], result.summary["value"].tolist(), strict=True))
@@ -114,6 +136,7 @@ def show(value: float, unit: str) -> str:
         "s": lambda time_s: short_time(time_s / _NS_IN_S),
         "%": lambda percent: f"{percent:.1f} %",
         "FLOP": _format_flops,
+        "USD": format_dollars,
     }
     return shown[unit](value) if unit in shown else f"{value:.4g} {unit}".rstrip()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bankwidth.errors import SimulationError
 from bankwidth.results.table import Table, column, report_module
-from bankwidth.units import ps_to_ns
+from bankwidth.units import UNITS, ps_to_ns
 
 # What every operators, components and commands table holds; more columns may follow.
 OPERATOR_COLUMNS: Final = (
@@ -28,6 +28,8 @@ TIME_PARTS: Final = (
     *("bound_ns", "launch_ns", "quantisation_ns", "row_miss_ns"),
     *("refresh_ns", "fill_ns", "wait_ns"),
 )
+# What was run, beside what made it (the provenance).
+_RUN: Final = ("machine", "workload", "phase", "batch", "context", "tokens", "devices")
 _SUMMED: Final = ("flops", "read_bytes", "write_bytes")
 _SUM_TOLERANCE: Final = 1e-9  # of a sum of rounded floats; a lost operator is far above it
 
@@ -86,6 +88,7 @@ class Result:
     # {"peaks_tflops": {name: peak}, "bandwidth_bytes_per_ns": {name: peak}}
     roofs: dict[str, dict[str, float]] = field(default_factory=dict)
     devices: int = 1
+    cost_dollars: float | None = None  # of all devices for the run; None where no price is known
 
     def __post_init__(self) -> None:
         _require("operators", self.operators, (*OPERATOR_COLUMNS, *self.parts_ns))
@@ -124,6 +127,21 @@ class Result:
         return self.devices * self.energy_pj / self.tokens if self.tokens else None
 
     @property
+    def tokens_per_joule(self) -> float | None:
+        """Tokens over the energy of all devices; None for a run without tokens or energy."""
+        return UNITS["energy"]["J"] / self.energy_per_token_pj if self.energy_per_token_pj else None
+
+    @property
+    def tokens_per_dollar(self) -> float | None:
+        """Tokens over what the run cost; None without tokens, or without a price."""
+        return self.tokens / self.cost_dollars if self.tokens and self.cost_dollars else None
+
+    @property
+    def dollars_per_million_tokens(self) -> float | None:
+        """The reverse, of a million tokens."""
+        return 1e6 / self.tokens_per_dollar if self.tokens_per_dollar else None
+
+    @property
     def bound_ratio(self) -> float | None:
         """Latency over its lower bound; None where the bound is 0."""
         return self.latency_ns / self.lower_bound_ns if self.lower_bound_ns > 0 else None
@@ -147,18 +165,38 @@ class Result:
             "tokens_per_s": self.tokens_per_s,
             "energy_pj": self.energy_pj,
             "energy_per_token_pj": self.energy_per_token_pj,
+            "tokens_per_joule": self.tokens_per_joule,
             "power_mw": power_mw,
+            "cost_dollars": self.cost_dollars,
+            "tokens_per_dollar": self.tokens_per_dollar,
+            "dollars_per_million_tokens": self.dollars_per_million_tokens,
             **sums,
             **self.metrics,
         }
 
+    @cached_property
+    def row(self) -> Table:
+        """The run and its figures as a table of one row, to stand below others of its kind.
+
+        A figure that is unknown is an empty cell.
+        """
+        run = {name: [getattr(self, name)] for name in _RUN}
+        figures = {
+            name: [math.nan if value is None else value]
+            for name, value in self._figures().items()
+            if name not in run
+        }
+        return Table(run | figures)
+
     def to_json(self) -> dict[str, Any]:
         """The run as plain Python values, ready for `json.dumps(..., allow_nan=False)`."""
-        run = ("machine", "workload", "phase", "batch", "context", "tokens", "devices")
         return {
             "latency_ns": self.latency_ns,
             "lower_bound_ns": self.lower_bound_ns,
             "tokens_per_s": self.tokens_per_s,
+            "tokens_per_joule": self.tokens_per_joule,
+            "tokens_per_dollar": self.tokens_per_dollar,
+            "dollars_per_million_tokens": self.dollars_per_million_tokens,
             "energy_pj": self.energy_pj,
             "energy_by_component_pj": dict(self.energy_by_component_pj),
             "operators": self.operators.rows(),
@@ -166,7 +204,7 @@ class Result:
             "commands": self.commands.rows(),
             "summary": self.summary.rows(),
             "parts_ns": dict(self.parts_ns),
-            "provenance": {name: getattr(self, name) for name in run} | self.provenance,
+            "provenance": {name: getattr(self, name) for name in _RUN} | self.provenance,
         }
 
     def verify(self) -> None:

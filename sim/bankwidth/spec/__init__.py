@@ -16,6 +16,7 @@ from bankwidth.spec.attention_kernels import (
     NarrowTilesSpec,
 )
 from bankwidth.spec.base import DeviceSpec, Spec
+from bankwidth.spec.cells import CellLibrarySpec
 from bankwidth.spec.cpu import CpuSpec
 from bankwidth.spec.cpu_library import CpuLibrarySpec
 from bankwidth.spec.csd import CsdSpec
@@ -31,6 +32,7 @@ from bankwidth.spec.links import LinkSpec
 from bankwidth.spec.load import (
     check_file,
     fit_parameters,
+    load_cells,
     load_device,
     load_machine,
     load_workload,
@@ -80,6 +82,7 @@ __all__ = [
     "AttentionSpec",
     "AttentionTileSpec",
     "CaptureSpec",
+    "CellLibrarySpec",
     "CombineSpec",
     "CoresSpec",
     "CpuLibrarySpec",
@@ -129,6 +132,7 @@ __all__ = [
     "find",
     "fit_parameters",
     "json_schema",
+    "load_cells",
     "load_device",
     "load_machine",
     "load_workload",

@@ -8,12 +8,15 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
+from bankwidth.errors import SpecError
 from bankwidth.spec.attention_kernels import AttentionSpec
 from bankwidth.spec.base import KIND, Spec, unknown
+from bankwidth.spec.cells import CellLibrarySpec
 from bankwidth.spec.compose import Composer
+from bankwidth.spec.cpu_library import CpuLibrarySpec
 from bankwidth.spec.device import DEVICES, AnyDeviceSpec
 from bankwidth.spec.explain import problems_of
-from bankwidth.spec.files import find
+from bankwidth.spec.files import ROOT, find, is_path
 from bankwidth.spec.fit import FitParameter, fits_of
 from bankwidth.spec.hf_config import is_hf_config, read_hf_config
 from bankwidth.spec.machine import MachineSpec
@@ -22,13 +25,18 @@ from bankwidth.spec.provenance import physical_values
 from bankwidth.spec.tree import Node, plain
 from bankwidth.spec.workload import WorkloadSpec
 
-AnySpec = MachineSpec | WorkloadSpec | AttentionSpec | AnyDeviceSpec
+Library = AttentionSpec | CpuLibrarySpec | CellLibrarySpec
+AnySpec = MachineSpec | WorkloadSpec | Library | AnyDeviceSpec
 MODELS: Final[dict[str, type[AnySpec]]] = {
     "machine": MachineSpec,
     "workload": WorkloadSpec,
     "attention": AttentionSpec,
+    "cpu_library": CpuLibrarySpec,
+    "cells": CellLibrarySpec,
     **DEVICES,
 }
+# Those that are no devices.
+_OTHERS: Final = (MachineSpec, WorkloadSpec, AttentionSpec, CpuLibrarySpec, CellLibrarySpec)
 S = TypeVar("S", bound=Spec)
 
 
@@ -50,9 +58,20 @@ def load_machine(name: str | Path) -> MachineSpec:
 def load_device(name: str | Path) -> AnyDeviceSpec:
     """A device by its shipped name (`gpu/h200-sxm`) or a path. Raises SpecError."""
     loaded = _load(find("device", name), list(DEVICES))
-    if loaded.spec is None or isinstance(loaded.spec, MachineSpec | WorkloadSpec | AttentionSpec):
+    if loaded.spec is None or isinstance(loaded.spec, _OTHERS):
         raise_problems(loaded.problems)
     return loaded.spec
+
+
+def load_cells(name: str | Path = "nangate45-16nm") -> CellLibrarySpec:
+    """Cells and units of a process (`arch/libraries/cells`), or of a file. Raises SpecError."""
+    path = Path(name)
+    if isinstance(name, str) and not is_path(name):
+        path = ROOT / "arch/libraries/cells" / f"{name}.yaml"
+        names = sorted(found.stem for found in path.parent.glob("*.yaml"))
+        if name not in names:
+            raise SpecError(unknown("cells", name, names))
+    return _expect(path, CellLibrarySpec, ["cells"])
 
 
 def load_workload(name: str | Path) -> WorkloadSpec:

@@ -17,6 +17,7 @@ from bankwidth.spec.links import LinkSpec
 from bankwidth.spec.mapping import MappingSpec
 from bankwidth.spec.offload import wrong_memories
 from bankwidth.spec.parallel import ParallelSpec
+from bankwidth.spec.price import PriceSpec
 
 HOMES: Final = {"pim": "dram", "csd": "ssd"}  # engines in a memory -> its kind
 
@@ -36,6 +37,9 @@ class MachineSpec(Spec):
     mapping: MappingSpec
     parallel: ParallelSpec | None = Field(
         default=None, description="equal devices beside the one described above; default: it alone"
+    )
+    price: PriceSpec | None = Field(
+        default=None, description="of all devices together; absent: results hold no dollars"
     )
 
     def with_library(self, name: str) -> MachineSpec:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bankwidth.spec.activations import ActivationsSpec
 from bankwidth.spec.base import Count, Spec
 
 
@@ -42,6 +43,11 @@ class SramLutMappingSpec(Spec):
         default=None, description="bits; default: as many as no sum can exceed"
     )
     pattern: PatternSpec = Field(default_factory=PatternSpec)
+    activations: ActivationsSpec = Field(
+        default_factory=ActivationsSpec,
+        description="the numbers whose bits are looked up (of weights, in activation_tables): they "
+        "say how often patterns repeat, and change no other cost",
+    )
     convert: Literal["arrays", "host"] = Field(
         default="arrays",
         description="where activations are quantised and results made floating point",

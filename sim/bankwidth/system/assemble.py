@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bankwidth.energy import Ledger, counted_energy_pj, static_energy_pj
 from bankwidth.mapping.pipeline import pipeline_tokens
-from bankwidth.mapping.plan import Task
+from bankwidth.mapping.plan import STREAM, Task
 from bankwidth.operators import Operator, Trace
 from bankwidth.results import Result, Table
 from bankwidth.spec import (
@@ -22,7 +22,9 @@ from bankwidth.spec import (
     MachineSpec,
     NpuSpec,
     PimSpec,
+    PriceSpec,
     RooflineSpec,
+    SramLutSpec,
     SsdSpec,
 )
 from bankwidth.system.bounds import lower_bound_ps
@@ -33,7 +35,7 @@ from bankwidth.system.record import PARTS, TaskRecord
 from bankwidth.system.run import Run
 from bankwidth.system.slices import Slices
 from bankwidth.system.wiring import Wired
-from bankwidth.units import ps_to_ns
+from bankwidth.units import UNITS, ps_to_ns
 
 BITS = 8
 # A memory's energy items: these go with its bytes, the others (refresh, standby) with time.
@@ -50,7 +52,9 @@ def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
     ledger = _ledger(run, spent_pj)
     steps = list(trace.operators())
     groups = _by_operator(run, len(steps))
-    times = operator_times([[run.records[i] for i in group] for group in groups])
+    times = operator_times([[run.records[i] for i in group] for group in groups], _starts(run))
+    parallel, price = wired.machine.parallel, wired.machine.price
+    devices = parallel.tensor if parallel else 1
     operators = _operators_table(run, steps, groups, times, ledger, spent_pj)
     return Result(
         machine=wired.machine.name,
@@ -63,15 +67,37 @@ def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
         lower_bound_ns=ps_to_ns(lower_bound_ps(run.plan.tasks, run.records)),
         operators=operators,
         components=_components_table(run, ledger),
-        commands=_commands_table(wired),
+        commands=_commands_table(run),
         parts_ns={f"{p}_ns": math.fsum(operators[f"{p}_ns"]) for p in PARTS},
         energy_by_component_pj=ledger.by_component(),
-        provenance=provenance,
+        provenance=provenance | ({"price": _stated(price)} if price else {}),
         slices=Slices(run, steps),
         metrics=_metrics(wired) | _of_pipeline(run, trace),
         roofs=_roofs(wired, trace),
-        devices=wired.machine.parallel.tensor if wired.machine.parallel else 1,
+        devices=devices,
+        cost_dollars=_cost_dollars(run, trace, devices * math.fsum(ledger.by_component().values())),
     )
+
+
+def _stated(price: PriceSpec) -> dict[str, Any]:
+    """What a result says of the price that it was made with."""
+    given = {
+        "offer": price.offer,
+        "date": price.date,
+        "hourly_dollars": price.hourly_dollars,
+        "dollars_per_kwh": price.dollars_per_kwh,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _cost_dollars(run: Run, trace: Trace, energy_pj: float) -> float | None:
+    """Of the machine for the run. While a token passes a pipeline, others are in its stages."""
+    machine = run.wired.machine
+    if machine.price is None:
+        return None
+    at_once = pipeline_tokens(machine, trace)
+    time_s = ps_to_ns(run.latency_ps) / UNITS["time"]["s"] / at_once
+    return machine.price.run_dollars(time_s, energy_pj / UNITS["energy"]["J"])
 
 
 def _tokens(trace: Trace) -> int:
@@ -85,6 +111,19 @@ def _by_operator(run: Run, operators: int) -> list[list[int]]:
     for index, task in enumerate(run.plan.tasks):
         groups[task.operator].append(index)
     return groups
+
+
+def _starts(run: Run) -> list[int] | None:
+    """When each operator starts, its streams left out; None where there are no streams."""
+    tasks = run.plan.tasks
+    if not any([task.unit == STREAM for task in tasks]):
+        return None
+    starts: dict[int, int] = {}
+    for task, record in zip(tasks, run.records, strict=True):
+        if task.unit != STREAM:
+            first = starts.get(task.operator, record.start_ps)
+            starts[task.operator] = min(first, record.start_ps)
+    return [starts[operator] for operator in sorted(starts)]
 
 
 # ---- energy
@@ -182,6 +221,7 @@ def _operators_table(
         "lower_bound_ns": _ns([sum([records[i].bound_ps for i in g]) for g in groups]),
         **{f"{p}_ns": _ns([t.parts_ps[p] for t in times]) for p in PARTS},
         "flops": [op.flops for op in steps],
+        **_splits(tasks, groups),
     }
     known: dict[Any, tuple[dict[str, int], dict[str, int]]] = {}
     moved = [_moved([tasks[i] for i in group], known) for group in groups]
@@ -193,6 +233,17 @@ def _operators_table(
     columns["energy_pj"] = [math.fsum(parts) for parts in zip(*energy.values(), strict=True)]
     columns |= {f"energy_{component}_pj": pj for component, pj in energy.items()}
     return Table(columns)
+
+
+def _splits(
+    tasks: Sequence[Task], groups: Sequence[Sequence[int]]
+) -> dict[str, NDArray[np.float64]]:
+    """What engines say of their compute in words of their own: a column for each word."""
+    words = dict.fromkeys(word for task in tasks if task.split_ps for word in task.split_ps)
+    return {
+        f"split_{word}_ns": _ns([sum([tasks[i].split_ps.get(word, 0) for i in g]) for g in groups])
+        for word in words
+    }
 
 
 def _ns(times_ps: list[int]) -> NDArray[np.float64]:
@@ -341,14 +392,30 @@ def _components_table(run: Run, ledger: Ledger) -> Table:
     )
 
 
-def _commands_table(wired: Wired) -> Table:
-    """Counts and energy per command."""
-    rows = []
+def _commands_table(run: Run) -> Table:
+    """Counts and energy per command; of compute SRAM by what cycles, rows and bits are for."""
+    wired = run.wired
+    rows = _array_commands(run)
     for name, memory in wired.memories.items():
         spent = memory.command_energy_pj()
         rows += [(name, c, n, spent.get(c)) for c, n in memory.counts().items() if n]
     columns = ("component", "command", "count", "energy_pj")
     return Table({c: [row[i] for row in rows] for i, c in enumerate(columns)})
+
+
+def _array_commands(run: Run) -> list[tuple[str, str, int, float | None]]:
+    """Of arrays that compute beside a cache."""
+    machine = run.wired.machine
+    rows: list[tuple[str, str, int, float | None]] = []
+    for name, spec in machine.engines.items():
+        if isinstance(spec, SramLutSpec):
+            counts: Counter[str] = Counter()
+            for task in run.plan.tasks:
+                if task.engine == name:
+                    counts.update({item: round(n) for item, n in task.counts.items()})
+            each_pj = item_energies_pj(spec)
+            rows += [(name, item, n, n * each_pj[item]) for item, n in counts.items() if n]
+    return rows
 
 
 def _metrics(wired: Wired) -> dict[str, float]:

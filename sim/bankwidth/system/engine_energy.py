@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bankwidth.spec import AsicSpec, CsdSpec, GpuSpec, NpuSpec, RooflineSpec
+from bankwidth.devices.sram_lut.commands import Phase
+from bankwidth.spec import (
+    AsicSpec,
+    CpuSpec,
+    CsdSpec,
+    EngineSpec,
+    GpuSpec,
+    NpuSpec,
+    RooflineSpec,
+    SramLutSpec,
+    TernaryLutSpec,
+)
 
 
 def _gpu_items(spec: GpuSpec) -> dict[str, float]:
@@ -46,6 +57,13 @@ def _csd_items(spec: CsdSpec) -> dict[str, float]:
     }
 
 
+def _sram_lut_items(spec: SramLutSpec) -> dict[str, float]:
+    energy = spec.energy
+    cycles = {phase.name.lower(): energy.compute_cycle_pj for phase in Phase}
+    bits = {"bus": energy.bus_pj_per_bit, "staging": energy.staging_pj_per_bit}
+    return {**cycles, "access": energy.access_row_pj, **bits}
+
+
 def _roofline_items(spec: RooflineSpec) -> dict[str, float]:
     energy = spec.energy
     matrix = {f"matrix {dtype}": pj for dtype, pj in energy.flop_pj.items()}
@@ -58,17 +76,38 @@ def _roofline_items(spec: RooflineSpec) -> dict[str, float]:
     return matrix | vector | bits
 
 
+def _cpu_items(spec: CpuSpec) -> dict[str, float]:
+    energy = spec.energy
+    bits = {"l2": energy.l2_pj_per_bit, "llc": energy.llc_pj_per_bit}
+    return {**energy.instruction_pj, **bits}
+
+
+def _ternary_lut_items(spec: TernaryLutSpec) -> dict[str, float]:
+    energy = spec.energy
+    return {
+        "lookup": energy.lookup_pj,
+        "add": energy.add_pj,
+        "buffer": energy.buffer_pj_per_bit,
+        "vector": energy.vector_pj,
+        "attention": energy.attention_mac_pj,
+        "host": spec.host.mac_pj if spec.host else 0.0,
+    }
+
+
 _ITEMS: dict[str, Callable[[Any], dict[str, float]]] = {
     "gpu": _gpu_items,
     "asic": _asic_items,
     "npu": _npu_items,
     "csd": _csd_items,
     "roofline": _roofline_items,
+    "sram_lut": _sram_lut_items,
+    "cpu": _cpu_items,
+    "ternary_lut": _ternary_lut_items,
 }
 
 
 def item_energies_pj(
-    spec: GpuSpec | AsicSpec | NpuSpec | CsdSpec | RooflineSpec,
+    spec: EngineSpec,
 ) -> dict[str, float]:
     """Energy of one of each item that the engine's lowering counts."""
     return _ITEMS[spec.kind](spec)

@@ -1,8 +1,9 @@
 """Which operator owns each instant of a run, so that the operators' times sum to its latency.
 
-Operators are taken in the order they start. Each owns the time from the latest end before it to its
-own end; what it did before that was hidden behind others and is taken off its parts from the front,
-since they are in the order they happened. Time in which nothing ran is the next one's wait.
+Operators are taken in the order they start; what is fetched ahead starts nothing. Each owns the
+time from the latest end before it to its own end; what it did before that was hidden behind others
+and is taken off its parts from the front, since they are in the order they happened. Time in which
+nothing ran is the next one's wait.
 """
 
 from __future__ import annotations
@@ -23,11 +24,19 @@ class OperatorTime:
     parts_ps: dict[str, int]
 
 
-def operator_times(groups: Sequence[Sequence[TaskRecord]]) -> list[OperatorTime]:
-    """One entry per operator from its tasks' records."""
+def operator_times(
+    groups: Sequence[Sequence[TaskRecord]], starts_ps: Sequence[int] | None = None
+) -> list[OperatorTime]:
+    """One entry per operator from its tasks' records.
+
+    `starts_ps` is when each starts where that is not its first task's start.
+    """
     times = [_own(records) for records in groups]
+    starts = starts_ps or [time.start_ps for time in times]
     frontier = 0
-    for time in sorted(times, key=lambda t: (t.start_ps, t.end_ps)):
+    for _, time in sorted(
+        zip(starts, times, strict=True), key=lambda pair: (pair[0], pair[1].end_ps)
+    ):
         _expose(time, frontier)
         frontier = max(frontier, time.end_ps)
     return times

@@ -11,6 +11,7 @@ from bankwidth.system.run import Progress
 from bankwidth.validate.dram_suite import run_dram
 from bankwidth.validate.flash_suite import run_flash
 from bankwidth.validate.gpu_suite import run_gpu
+from bankwidth.validate.lut_suite import run_sram_lut
 from bankwidth.validate.pim_suite import run_pim
 from bankwidth.validate.verdicts import Verdict
 
@@ -21,8 +22,10 @@ SUITES: Final[dict[str, RunSuite]] = {
     "gpu": run_gpu,
     "pim": run_pim,
     "flash": run_flash,
+    "sram-lut": run_sram_lut,
 }
-TAKE_SEVERAL: Final = frozenset({"gpu", "pim", "flash"})  # suites that take more than one file
+# Suites that take more than one file.
+TAKE_SEVERAL: Final = frozenset({"gpu", "pim", "flash", "sram-lut"})
 
 
 def validate(

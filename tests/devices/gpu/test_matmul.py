@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -191,3 +192,20 @@ def test_more_sms_and_more_tiles_never_slow_a_kernel(
     free = matmul_cost(make_chip(tiles=((100, 100), (20, 40))), shape(m, n, k), x_in_l2=True)
     assert more.compute_ns <= few.compute_ns * (1 + 1e-12)
     assert free.compute_ns <= few.compute_ns * (1 + 1e-12)
+
+
+def test_weights_in_fewer_bits_are_converted_before_they_are_multiplied(chip: Chip) -> None:
+    # A step of 64 on 100 x 100: 1280 ns of multiply; 100 x 64 weights by 2 instructions on 128
+    # lanes: 100 ns. 1000 x 1000 x 128 is one wave of two steps.
+    plain = shape(1000, 1000, 128)
+    packed = replace(plain, w_bytes=0.5, w_instructions=2.0)
+    assert compute_ns(chip, packed) == pytest.approx(compute_ns(chip, plain) + 2 * 100)
+    # Each of the ten rows of tiles converts all 128 x 1000 weights.
+    assert matmul_cost(chip, packed, x_in_l2=False).vector_flops == 10 * 128 * 1000 * 2
+    assert matmul_cost(chip, plain, x_in_l2=False).vector_flops == 0
+
+
+def test_a_conversion_hides_behind_the_feed(make_chip: MakeChip, make_kernels: MakeKernels) -> None:
+    slow = make_chip(kernels=make_kernels(feed_bytes_per_cycle=1.0))
+    packed = replace(shape(1000, 1000, 128), w_instructions=2.0)
+    assert compute_ns(slow, packed) == compute_ns(slow, shape(1000, 1000, 128))

@@ -47,7 +47,7 @@ def problems(draw: st.DrawFn) -> tuple[Chip, Product, NDArray[np.int64]]:
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     product = Product(
         name="p", algorithm=algorithm, lanes=lanes, inputs=inputs, numbers=numbers, index=index,
-        values=integers(random, index.coding, index.bits, (members, inputs)),
+        values=integers(random, index.coding, index.bits, (members, inputs)), members=members,
         group=draw(st.integers(1, 5)), accumulator_bits=None, zeros=draw(st.booleans()),
         runs=draw(st.booleans()), needed_entries=draw(st.booleans()), convert=False,
     )  # fmt: skip

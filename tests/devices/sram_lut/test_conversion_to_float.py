@@ -124,6 +124,19 @@ def test_times_a_known_scale_is_numpys_product(drawn: Any, scale: int) -> None:
     assert found.tolist() == stored(expected).tolist()
 
 
+@pytest.mark.parametrize("bits", [2, 8, 24, 32])
+def test_results_on_both_sides_of_the_largest_number(bits: int) -> None:
+    codes = Codes(bits=bits, signed=False)
+    values = np.append((1 << np.arange(bits)) - 1, [(1 << bits) - 1, (1 << bits) - 2])
+    for power in range(127 - bits - 2, 128):
+        for significand in (1.0, 2.0 - 2.0**-23, 1.5):
+            known = np.array([significand * 2.0**power], dtype=np.float32)
+            how = {"codes": codes, "scale": ProgramScale(float(known[0]))}
+            found = converted(dequantise, Operand(bits, values), 32, **how)
+            expected = product(numbers(codes, values), known)
+            assert found.tolist() == stored(expected).tolist()
+
+
 def test_too_large_is_infinite_and_too_small_is_a_zero_of_its_sign() -> None:
     largest, smallest = np.finfo(np.float32).max, np.float32(TINY)
     subnormal = np.float32(TINY / 2)

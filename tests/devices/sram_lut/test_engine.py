@@ -42,7 +42,7 @@ def product(**changes: Any) -> Product:
     plain = Product(
         name="p", algorithm="weight_tables", lanes=1024, inputs=512,
         numbers=Operand(bits=4, coding="twos", wire_bits=4),
-        index=Operand(bits=8, coding="twos", wire_bits=8), values=values, group=4,
+        index=Operand(bits=8, coding="twos", wire_bits=8), values=values, members=8, group=4,
         accumulator_bits=None, zeros=True, runs=True, needed_entries=True, convert=False,
     )  # fmt: skip
     return replace(plain, **changes)
@@ -64,7 +64,9 @@ def test_work_is_what_the_commands_cost(problem: Any) -> None:
     else:
         looked_up = asked.look_up()
         steps = table_steps(rows, looked_up, all_entries=not asked.needed_entries)
-        source = TableWork(NEURAL_CACHE, looked_up, all_entries=not asked.needed_entries)
+        source = TableWork(
+            NEURAL_CACHE, looked_up, asked.members, all_entries=not asked.needed_entries
+        )
     work = source.of(rows)
     cycles = NEURAL_CACHE.cycles(Program(steps.commands))
     walked = np.bincount(steps.group, weights=cycles, minlength=len(work.lookups))
@@ -80,7 +82,9 @@ def test_rounds_lose_no_work(problem: Any, data: st.DataObject) -> None:
     tiling = data.draw(
         st.sampled_from(list(tilings(asked.shape, small.hardware, rows_of(small, asked))))
     )
-    work = TableWork(NEURAL_CACHE, asked.look_up(), all_entries=False).of(tiling.rows)
+    work = TableWork(NEURAL_CACHE, asked.look_up(), asked.members, all_entries=False).of(
+        tiling.rows
+    )
     if tiling.outer_parts == 1:
         rounds = by_round(work, tiling)
         assert rounds.clip(0).sum() == tiling.lane_tiles * (work.lookups.sum() + work.builds.sum())
@@ -111,15 +115,25 @@ def test_looking_up_less_is_faster() -> None:
     plain = product(**every)
     before = run_product(chip(), NEURAL_CACHE, plain).cycles
     for choice in ("zeros", "runs"):
-        after = run_product(chip(), NEURAL_CACHE, replace(plain, **{choice: True})).cycles
-        assert after < before
-    few = replace(plain, values=plain.values[:1])
-    assert (
-        run_product(chip(), NEURAL_CACHE, replace(few, needed_entries=True)).phase_cycles[
-            Phase.BUILD
-        ]
-        < run_product(chip(), NEURAL_CACHE, few).phase_cycles[Phase.BUILD]
+        less = product(**every | {choice: True})
+        assert run_product(chip(), NEURAL_CACHE, less).cycles < before
+    one = {"values": plain.values[:1], "members": 1}
+    all_built, some_built = (
+        run_product(chip(), NEURAL_CACHE, product(**every | one | {"needed_entries": needed}))
+        for needed in (False, True)
     )
+    assert some_built.phase_cycles[Phase.BUILD] < all_built.phase_cycles[Phase.BUILD]
+
+
+def test_members_that_repeat_cost_what_the_first_ones_do() -> None:
+    """Sixteen members, of which two tiles of four are drawn, as all sixteen written out."""
+    whole = product(values=np.tile(product().values, (2, 1)), members=16)
+    repeated = product(members=16)
+    few = chip(rows=190)
+    found = [run_product(few, NEURAL_CACHE, asked) for asked in (whole, repeated)]
+    assert found[0].tiling.rows.members == 4
+    assert found[0].cycles == found[1].cycles
+    assert found[0].phase_cycles == found[1].phase_cycles
 
 
 def test_a_second_buffer_hides_the_numbers_behind_the_work() -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bankwidth.devices.gpu.chip import Chip, Scaled
 from bankwidth.devices.gpu.cost import KernelCost, ceil_div
+from bankwidth.devices.gpu.vector import LANES
 
 SPLITS = np.array((1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32))
 LEAST_SPLIT_K = 128  # elements of k that a split has at least
@@ -30,7 +31,10 @@ Ns = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatmulShape:
-    """y[batch, m, n] = x[batch, m, k] . w[k, n]; bytes per element of each of the three."""
+    """y[batch, m, n] = x[batch, m, k] . w[k, n]; bytes per element of each of the three.
+
+    `w_instructions` convert one element of w, where it is stored in fewer bits than x is.
+    """
 
     m: int
     n: int
@@ -40,6 +44,7 @@ class MatmulShape:
     x_bytes: float
     w_bytes: float
     y_bytes: float
+    w_instructions: float = 0.0
 
     @property
     def flops(self) -> int:
@@ -85,14 +90,24 @@ def step_of_k(chip: Chip, s: MatmulShape) -> int:
 
 
 def _busy_ns(chip: Chip, s: MatmulShape) -> Ns:
-    """One step of k, per tile, in which an SM multiplies, or is fed through the L2."""
+    """One step of k, per tile, in which an SM multiplies, or is fed through the L2.
+
+    The warps that multiply convert their part of w first: these two add up.
+    """
     k = step_of_k(chip, s)
     rate = chip.tensor_rate(s.dtype) * chip.matmul.tensor_efficiency
     multiply_ns = 2.0 * chip.tile_m * chip.tile_n * k / rate
+    convert_ns = chip.tile_n * k * s.w_instructions / (LANES * chip.clock_ghz)
     operand_bytes = k * (chip.tile_m * s.x_bytes + chip.tile_n * s.w_bytes)
     feed_ns = operand_bytes / (chip.matmul.feed_bytes_per_cycle * chip.clock_ghz)
-    busy: Ns = np.maximum(multiply_ns, feed_ns)
+    busy: Ns = np.maximum(multiply_ns + convert_ns, feed_ns)
     return busy
+
+
+def _conversions(s: MatmulShape, choice: Choice) -> int:
+    """Instructions of all blocks that convert w: each row of tiles does it again."""
+    rows = s.batch * ceil_div(s.m, choice.tile_m)
+    return math.ceil(rows * s.k * s.n * s.w_instructions)
 
 
 def _reduce_ns(chip: Chip, s: MatmulShape, splits: NDArray[np.int64]) -> Ns:
@@ -229,4 +244,5 @@ def matmul_cost(chip: Chip, s: MatmulShape, *, x_in_l2: bool, w_in_l2: bool = Fa
         write_bytes=math.ceil(s.batch * s.m * s.n * s.y_bytes),
         l2_bytes=_l2_bytes(chip, s, choice),
         tensor_flops=s.flops,
+        vector_flops=_conversions(s, choice),
     )

@@ -5,7 +5,12 @@ from __future__ import annotations
 from bankwidth.devices.sram_lut.commands import ProgramBuilder
 from bankwidth.devices.sram_lut.float_multiply import Scale, scaled
 from bankwidth.devices.sram_lut.float_rounding import as_float, round_to_single, store_single
-from bankwidth.devices.sram_lut.floating import SIGNIFICAND_BITS, Float, significand_room
+from bankwidth.devices.sram_lut.floating import (
+    EXPONENT_BITS,
+    SIGNIFICAND_BITS,
+    Float,
+    significand_room,
+)
 from bankwidth.devices.sram_lut.int_to_float import Codes, unpack_integer
 from bankwidth.devices.sram_lut.workspace import Workspace, converting
 
@@ -29,5 +34,5 @@ def dequantise(
 def _number(work: Workspace, src: int, codes: Codes) -> Float:
     if codes.magnitude_bits <= SIGNIFICAND_BITS:
         return unpack_integer(work, src, codes, work.take(codes.magnitude_bits))
-    row = significand_room(work, codes.magnitude_bits)
+    row = significand_room(work, codes.magnitude_bits, EXPONENT_BITS)
     return as_float(work, round_to_single(work, unpack_integer(work, src, codes, row)))

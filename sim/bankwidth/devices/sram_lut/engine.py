@@ -72,8 +72,10 @@ def _work_of(costs: Costs, product: Product) -> TableWork | ProductWork:
             costs=costs,
             groups=-(-product.inputs // product.group),
             group=product.group,
-            members=len(product.values),
+            members=product.members,
             index_bits=index.value_bits,
             signed=True,
         )
-    return TableWork(costs, product.look_up(), all_entries=not product.needed_entries)
+    return TableWork(
+        costs, product.look_up(), product.members, all_entries=not product.needed_entries
+    )

@@ -7,7 +7,6 @@ are exact, as they are normal numbers of fp32.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -138,17 +137,12 @@ def store_exponent(
             work.builder.copy(dst, total, bits, tagged=tagged)
 
 
-def significand_room(work: Workspace, bits: int) -> int:
+def significand_room(work: Workspace, bits: int, exponent_bits: int = WIDE_BITS) -> int:
     """Rows for a significand that will be rounded to fp32.
 
     Zeros lie below one of fewer bits, and an exponent has room from its leading one up.
     """
     below = max(0, SIGNIFICAND_BITS - bits)
-    row = work.take(below + bits + WIDE_BITS)
+    row = work.take(below + bits + exponent_bits - 1)
     fill(work, row, below, ones=False)
     return row + below
-
-
-def largest_exponent(values: Iterable[int]) -> int:
-    """Biased exponent of the largest of some integers."""
-    return BIAS + max(abs(value).bit_length() for value in values) - 1

@@ -55,7 +55,9 @@ def product_of(
     whole = np.zeros((len(product.values), product.lanes), dtype=dtype)
     for lanes in _slices(product.lanes, chip.lanes):
         for members in _slices(len(product.values), tiling.rows.members):
-            part = replace(product, values=product.values[members])
+            part = replace(
+                product, values=product.values[members], members=members.stop - members.start
+            )
             last = _unit(chip, part, numbers[:, lanes], tiling)
             whole[members, lanes] = _results(last, tiling.rows, part, scales[lanes])
     return whole

@@ -92,7 +92,7 @@ def int_to_float(b: ProgramBuilder, dst: int, src: int, scratch: int, *, codes: 
         if codes.magnitude_bits <= SIGNIFICAND_BITS:
             _in_place(work, dst, src, codes)
         else:
-            row = significand_room(work, codes.magnitude_bits)
+            row = significand_room(work, codes.magnitude_bits, EXPONENT_BITS)
             number = unpack_integer(work, src, codes, row)
             store_single(work, dst, round_to_single(work, number))
     return work.taken

@@ -72,7 +72,8 @@ class Product:
     inputs: int
     numbers: Operand
     index: Operand
-    values: NDArray[np.signedinteger]
+    values: NDArray[np.signedinteger]  # [members, inputs], or of the first members: they repeat
+    members: int
     group: int
     accumulator_bits: int | None
     zeros: bool
@@ -83,7 +84,7 @@ class Product:
     @property
     def shape(self) -> Shape:
         """Its sizes."""
-        return Shape(lanes=self.lanes, members=len(self.values), inputs=self.inputs)
+        return Shape(lanes=self.lanes, members=self.members, inputs=self.inputs)
 
     @property
     def sum_bits(self) -> int:
@@ -96,7 +97,7 @@ class Product:
         return SINGLE_BITS if self.convert else self.accumulator_bits or self.sum_bits
 
     def look_up(self) -> Lookups:
-        """The look-ups of all members."""
+        """The look-ups of the members that `values` has."""
         return lookups(
             self.values,
             self.index.bits,

@@ -6,7 +6,7 @@ all arrays at once: look-ups by group and member, entries by group and tile of m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,55 +24,70 @@ NOTHING = -1  # in the place of cycles: an array has no inputs in this round
 
 @dataclass(frozen=True, slots=True)
 class GroupWork:
-    """Cycles of each group of inputs: sums [groups, members], builds [groups, member tiles]."""
+    """Cycles of each group of inputs and tile of members: of sums, and of the entries built."""
 
-    lookups: Ints
+    lookups: Ints  # [groups, member tiles]
     builds: Ints
 
 
 @dataclass(slots=True)
 class TableWork:
-    """Of products with tables."""
+    """Of products with tables.
+
+    Members beyond those looked up are like them: tile after tile from the first one on again.
+    """
 
     costs: Costs
     looked_up: Lookups
+    members: int
     all_entries: bool
-    _found: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    _sums: Ints | None = None
 
     def of(self, rows: ArrayRows) -> GroupWork:
         """With so many members to an array as `rows` has."""
-        sums = self.costs.cycles(Program(sum_commands(rows, self.looked_up)))
-        found = self.looked_up
-        place = found.group.astype(np.int64) * found.members + found.member
-        size = found.groups * found.members
-        by_member = np.bincount(place, weights=sums, minlength=size).astype(np.int64)
-        lookups = by_member.reshape(found.groups, found.members)
-        return GroupWork(lookups, self._builds(rows))
+        tiles = -(-self.members // rows.members)
+        known = tiles
+        if self.looked_up.members < self.members:
+            known = max(1, self.looked_up.members // rows.members)
+        tile = np.arange(tiles) % known
+        return GroupWork(self._lookups(rows, known)[:, tile], self._builds(rows, known)[:, tile])
 
-    def _builds(self, rows: ArrayRows) -> Ints:
-        patterns = np.arange(1 << rows.group)
-        tables = np.flatnonzero(rows.counts > 1)
-        cycles = np.zeros(len(patterns), dtype=np.int64)
-        commands = build_commands(rows, tables, np.zeros_like(tables))
-        cycles[tables] = self.costs.cycles(Program(commands))
-        tiles = -(-self.looked_up.members // rows.members)
-        if self.all_entries:
-            return np.full((self.looked_up.groups, tiles), int(cycles.sum()), dtype=np.int64)
-        total: Ints = self._needed(rows.members) @ cycles
+    def _lookups(self, rows: ArrayRows, tiles: int) -> Ints:
+        if self._sums is None:
+            self._sums = self._by_member(rows)
+        sums = self._sums[:, : tiles * rows.members]
+        padded = np.pad(sums, ((0, 0), (0, tiles * rows.members - sums.shape[1])))
+        total: Ints = padded.reshape(len(sums), tiles, rows.members).sum(axis=2)
         return total
 
-    def _needed(self, members: int) -> NDArray[np.bool_]:
-        """[groups, member tiles, 2^group]: entries that some member of a tile needs."""
-        if members not in self._found:
-            found = self.looked_up
-            tiles = -(-found.members // members)
-            entries = np.zeros((found.groups, tiles, 1 << found.group_size), dtype=np.bool_)
-            entries[found.group, found.member // members, found.pattern] = True
-            for entry in range(entries.shape[2] - 1, 0, -1):
-                if others := entry & (entry - 1):
-                    entries[:, :, others] |= entries[:, :, entry]
-            self._found[members] = entries
-        return self._found[members]
+    def _by_member(self, rows: ArrayRows) -> Ints:
+        """[groups, members]; how many of them an array has changes no cost."""
+        found = self.looked_up
+        cycles = self.costs.cycles(Program(sum_commands(rows, found)))
+        place = found.group.astype(np.int64) * found.members + found.member
+        sums = np.bincount(place, weights=cycles, minlength=found.groups * found.members)
+        return sums.astype(np.int64).reshape(found.groups, found.members)
+
+    def _builds(self, rows: ArrayRows, tiles: int) -> Ints:
+        tables = np.flatnonzero(rows.counts > 1)
+        cycles = np.zeros(len(rows.counts), dtype=np.int64)
+        commands = build_commands(rows, tables, np.zeros_like(tables))
+        cycles[tables] = self.costs.cycles(Program(commands))
+        if self.all_entries:
+            return np.full((self.looked_up.groups, tiles), int(cycles.sum()), dtype=np.int64)
+        total: Ints = self._needed(rows.members, tiles) @ cycles
+        return total
+
+    def _needed(self, members: int, tiles: int) -> NDArray[np.bool_]:
+        """[groups, tiles, 2^group]: entries that some member of a tile needs."""
+        found = self.looked_up
+        tile = np.minimum(found.member // members, tiles - 1)
+        entries = np.zeros((found.groups, tiles, 1 << found.group_size), dtype=np.bool_)
+        entries[found.group, tile, found.pattern] = True
+        for entry in range(entries.shape[2] - 1, 0, -1):
+            if others := entry & (entry - 1):
+                entries[:, :, others] |= entries[:, :, entry]
+        return entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +107,9 @@ class ProductWork:
         steps = product_steps(one, rows.group, self.index_bits, signed=self.signed)
         cycles = int(self.costs.cycles(Program(steps.commands)).sum())
         tiles = -(-self.members // rows.members)
-        return GroupWork(
-            np.full((self.groups, self.members), cycles, dtype=np.int64),
-            np.zeros((self.groups, tiles), dtype=np.int64),
-        )
+        of_tile = np.full((self.groups, tiles), cycles * rows.members, dtype=np.int64)
+        of_tile[:, -1] = cycles * (self.members - (tiles - 1) * rows.members)
+        return GroupWork(of_tile, np.zeros_like(of_tile))
 
 
 def heaviest_part(work: GroupWork, tiling: Tiling) -> GroupWork:
@@ -113,9 +127,7 @@ def heaviest_part(work: GroupWork, tiling: Tiling) -> GroupWork:
 
 def by_round(work: GroupWork, tiling: Tiling) -> Ints:
     """[waves, rounds, units, parts] cycles of one slice; `NOTHING` where there are no inputs."""
-    members, tiles = tiling.rows.members, tiling.member_tiles
-    padded = np.pad(work.lookups, ((0, 0), (0, tiles * members - work.lookups.shape[1])))
-    of_tile = padded.reshape(len(padded), tiles, members).sum(axis=2) + work.builds
+    tiles, of_tile = tiling.member_tiles, work.lookups + work.builds
     per_part = tiling.part_inputs // tiling.rows.group
     cycles = _rounded(of_tile, tiling.parts, per_part, tiling.rounds, tiling.groups_per_round)
     present = _rounded(

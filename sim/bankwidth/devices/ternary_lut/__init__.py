@@ -1,0 +1,1 @@
+"""Cores that look ternary products up in tables of activations: clocks, weight buffers, numbers."""

@@ -1,0 +1,210 @@
+"""SAIL (arXiv 2509.25853): its headlines beside the best of our table of decode steps.
+
+Only the abstract is public. It gives what was gained "up to", over Llama-2-7B and 13B with weights
+of 2 to 8 bits; at which batch, context and number of threads is not known. So the best of our table
+stands beside each headline, the parameters that had to be assumed are varied one at a time
+(`lut_sensitivity.py`), and nothing is fitted to the headlines.
+
+    python -m bankwidth.validate.lut_sail TABLE.csv      # writes the table
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bankwidth.errors import MappingError
+from bankwidth.operators import Trace, make_trace
+from bankwidth.results import Table
+from bankwidth.spec import MachineSpec, load_machine, load_workload
+from bankwidth.validate.offload_runs import seconds
+from bankwidth.validate.verdicts import Case
+
+PUBLISHED: Final = "SAIL, arXiv 2509.25853v1, abstract"
+SAIL, CPU, GPU = "sail", "neoverse-n1", "v100"
+MODELS: Final = ("llama-2-7b", "llama-2-13b")
+BITS: Final = (2, 3, 4, 5, 6, 8)
+BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
+CONTEXT: Final = 512  # assumed: the paper's is not known
+# Of the weights on the CPU: blocks of llama.cpp, the nearest in width.
+BLOCKS: Final = {2: "q2_k", 3: "q3_k", 4: "q4_0", 5: "q5_0", 6: "q6_k", 7: "q8_0", 8: "q8_0"}
+Chosen = Mapping[str, MachineSpec]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A decode step of a model whose weights have `bits` bits."""
+
+    model: str
+    bits: int
+    batch: int
+    context: int = CONTEXT
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        return f"{self.model}, {self.bits} bits, batch {self.batch}"
+
+
+@cache
+def machines() -> Chosen:
+    """Those compared, by name; a sensitivity study changes one of them."""
+    return {name: load_machine(name) for name in (SAIL, CPU, GPU)}
+
+
+def weights_of(name: str, point: Point) -> str:
+    """Format of the weights: integers, on the CPU in blocks of llama.cpp with their scales."""
+    return BLOCKS[point.bits] if name == CPU else f"int{point.bits}"
+
+
+# ---- what the headlines are about
+
+
+def gains(point: Point, chosen: Chosen | None = None) -> dict[str, float]:
+    """Speed-up and tokens per dollar over the CPU, and tokens per dollar over the GPU.
+
+    A machine that has no room for the point gives NaN.
+    """
+    sail, cpu, gpu = (figures_of(name, point, chosen) for name in (SAIL, CPU, GPU))
+    return {
+        "speedup": ratio(sail, cpu, "tokens_per_s"),
+        "per_dollar": ratio(sail, cpu, "tokens_per_dollar"),
+        "over_v100": ratio(sail, gpu, "tokens_per_dollar"),
+    }
+
+
+def ratio(ours: Mapping[str, float], other: Mapping[str, float], name: str) -> float:
+    """Of a figure; NaN where one of them is not there."""
+    return ours.get(name, math.nan) / other.get(name, math.nan)
+
+
+def figures_of(name: str, point: Point, chosen: Chosen | None = None) -> Mapping[str, float]:
+    """Tokens per second and per dollar of a decode step; none where it does not fit."""
+    return step_figures((chosen or machines())[name], point, weights_of(name, point))
+
+
+def step_figures(machine: MachineSpec, point: Point, weight_dtype: str) -> Mapping[str, float]:
+    """The same of any machine and format; the same step is run once."""
+    key = (machine.model_dump_json(), point, weight_dtype)
+    if key not in _STEPS:
+        _STEPS[key] = _run(machine, _trace(point, weight_dtype))
+    return _STEPS[key]
+
+
+_STEPS: dict[tuple[str, Point, str], Mapping[str, float]] = {}
+
+
+def _run(machine: MachineSpec, trace: Trace) -> Mapping[str, float]:
+    """Only the time is asked for: transfers of DRAM are lone streams (offload_runs.py)."""
+    try:
+        time_s = seconds(machine, trace)
+    except MappingError:
+        return {}
+    rate = {"tokens_per_s": trace.batch / time_s}
+    if machine.price is not None:
+        rate["tokens_per_dollar"] = trace.batch / machine.price.run_dollars(time_s, energy_j=0.0)
+    return rate
+
+
+@cache
+def _trace(point: Point, weight_dtype: str) -> Trace:
+    return make_trace(
+        load_workload(point.model),
+        batch=point.batch,
+        context=point.context,
+        weight_dtype=weight_dtype,
+        activation_dtype="fp16",
+        kv_dtype="fp16",
+    )
+
+
+# ---- the table
+
+
+def grid(
+    models: Sequence[str] = MODELS,
+    bits: Sequence[int] = BITS,
+    batches: Sequence[int] = BATCHES,
+) -> Iterator[Point]:
+    """All points of some models, widths and batches."""
+    for model in models:
+        for width in bits:
+            yield from (Point(model=model, bits=width, batch=batch) for batch in batches)
+
+
+def table(points: Iterable[Point]) -> Table:
+    """A row for each point: tokens per second and per dollar of each machine, and the gains."""
+    rows = [_row(point) for point in points]
+    return Table({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def _row(point: Point) -> dict[str, str | float]:
+    figures = {
+        f"{name.replace('-', '_')}_{figure}": figures_of(name, point).get(figure, math.nan)
+        for figure in ("tokens_per_s", "tokens_per_dollar")
+        for name in (SAIL, CPU, GPU)
+    }
+    what: dict[str, str | float] = {
+        "model": point.model,
+        "weight_bits": point.bits,
+        "batch": point.batch,
+        "context": point.context,
+    }
+    return what | figures | gains(point)
+
+
+def best(figure: str, points: Iterable[Point]) -> tuple[Point, float]:
+    """Where a gain is largest, and how large."""
+    found = {point: gains(point)[figure] for point in points}
+    chosen = max(found, key=lambda point: -1.0 if math.isnan(found[point]) else found[point])
+    return chosen, found[chosen]
+
+
+# ---- headlines
+
+
+class Headline(NamedTuple):
+    """A gain of the abstract: the largest of its table."""
+
+    figure: str
+    quantity: str
+    published: float
+
+
+HEADLINES: Final = (
+    Headline("speedup", "largest speed-up over the Neoverse-N1", 10.7),
+    Headline("per_dollar", "most tokens per dollar over the Neoverse-N1", 19.9),
+    Headline("over_v100", "most tokens per dollar over the V100", 7.04),
+)
+SHOWN: Final = tuple(grid(bits=(2, 4, 8), batches=(1, 8, 32)))
+TOLERANCE_PCT: Final = 25.0
+
+
+def published() -> Iterator[Case]:
+    """The best of a part of the table beside each headline."""
+    for figure, quantity, reference in HEADLINES:
+        point, ours = best(figure, SHOWN)
+        yield Case(
+            id="SAIL, up to",
+            quantity=quantity,
+            reference=reference,
+            ours=ours,
+            tolerance_pct=TOLERANCE_PCT,
+            source=PUBLISHED,
+            note=f"ours: {point.label}, context {point.context}",
+        )
+
+
+def main() -> None:
+    """Writes the whole table to the file that is named."""
+    (path,) = sys.argv[1:]
+    table(grid()).to_csv(Path(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The table of SAIL's headlines, and what moves them: on machines whose rates are known."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from bankwidth.operators import Trace
+from bankwidth.results import Table
+from bankwidth.spec import MachineSpec, load_machine
+from bankwidth.spec.values import value_at
+from bankwidth.validate import lut_sail, lut_sensitivity
+from bankwidth.validate.lut_sail import CPU, GPU, SAIL, Chosen, Point, gains, grid, table
+from bankwidth.validate.lut_sensitivity import Parameter, sensitivity
+
+BANDWIDTH = ("links", 0, "bandwidth")
+DOLLARS = {"h200": 2.0, "a100": 1.0, "v100": 4.0}  # per thousand tokens/s
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Chosen:
+    """Stand-ins whose tokens per second are their bandwidth over the bits of the weights."""
+
+    def run(machine: MachineSpec, trace: Trace) -> dict[str, float]:
+        if machine.name == "v100" and trace.batch > 8:
+            return {}
+        rate = value_at(machine, BANDWIDTH) * trace.batch / trace.weight_bytes
+        return {"tokens_per_s": rate, "tokens_per_dollar": rate / DOLLARS[machine.name]}
+
+    machines = {SAIL: load_machine("h200"), CPU: load_machine("a100"), GPU: load_machine("v100")}
+    monkeypatch.setattr(lut_sail, "_run", run)
+    monkeypatch.setattr(lut_sail, "_STEPS", {})
+    monkeypatch.setattr(lut_sail, "machines", lambda: machines)
+    return machines
+
+
+def bandwidth(chosen: Chosen, name: str) -> float:
+    return float(value_at(chosen[name], BANDWIDTH))
+
+
+def test_gains_are_ratios_of_tokens(chosen: Chosen) -> None:
+    found = gains(Point(model="llama-2-7b", bits=8, batch=4))
+    ours, cpu, gpu = (bandwidth(chosen, name) for name in (SAIL, CPU, GPU))
+    blocks = 34 / 32  # q8_0 has a scale for 32 weights
+    assert found["speedup"] == pytest.approx(ours / cpu * blocks, rel=0.01)
+    assert found["per_dollar"] == pytest.approx(ours / cpu * blocks / 2, rel=0.01)
+    assert found["over_v100"] == pytest.approx(ours / gpu * 2)
+
+
+def test_a_point_without_room_has_no_gain(chosen: Chosen) -> None:
+    points = list(grid(models=["llama-2-7b"], bits=[4, 8], batches=[8, 16]))
+    made = table(points)
+    assert made["batch"].tolist() == [8, 16, 8, 16]
+    assert [math.isnan(value) for value in made["over_v100"]] == [False, True] * 2
+    assert [math.isnan(value) for value in made["v100_tokens_per_s"]] == [False, True] * 2
+    point, most = lut_sail.best("over_v100", points)
+    assert point.batch == 8
+    assert most == max(gains(p)["over_v100"] for p in points if p.batch == 8)
+
+
+def test_headlines_name_their_point(chosen: Chosen) -> None:
+    cases = list(lut_sail.published())
+    assert [case.reference for case in cases] == [10.7, 19.9, 7.04]
+    assert all("context 512" in case.note for case in cases)
+
+
+def test_the_table_is_written(
+    chosen: Chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "table.csv"
+    monkeypatch.setattr("sys.argv", ["lut_sail", str(file)])
+    lut_sail.main()
+    assert len(file.read_text().splitlines()) == 1 + len(list(grid()))
+
+
+# ---- one at a time
+
+
+POINTS = {"speedup": Point(model="llama-2-7b", bits=4, batch=1)}
+OURS = Parameter(name="bandwidth", machine=SAIL, paths=[BANDWIDTH])
+THEIRS = Parameter(name="cpu bandwidth", machine=CPU, paths=[BANDWIDTH])
+IDLE = Parameter(name="latency", machine=SAIL, paths=[("links", 0, "latency")])
+
+
+def changes(made: Table, parameter: str) -> list[float]:
+    rows = [row for row in made.rows() if row["parameter"] == parameter]
+    return [row["speedup_pct"] for row in rows]
+
+
+def test_halves_and_doubles(chosen: Chosen) -> None:
+    made = sensitivity(POINTS, [IDLE, OURS, THEIRS], chosen)
+    assert changes(made, "bandwidth") == pytest.approx([-50.0, 100.0])
+    assert changes(made, "cpu bandwidth") == pytest.approx([100.0, -50.0])
+    assert changes(made, "latency") == pytest.approx([0.0, 0.0])
+    assert made["change"].tolist() == ["half", "twice"] * 3
+    assert made["parameter"][-1] == "latency"  # what moves least comes last
+
+
+def test_alternatives_in_place_of_half_and_twice(chosen: Chosen) -> None:
+    now = bandwidth(chosen, SAIL)
+    tries = Parameter(name="bandwidth", machine=SAIL, paths=[BANDWIDTH], tries=[now, 3 * now])
+    made = sensitivity(POINTS, [tries], chosen)
+    assert made["speedup_pct"].tolist() == pytest.approx([200.0])
+
+
+def test_a_change_that_breaks_a_rule_has_no_gain(
+    chosen: Chosen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lut_sensitivity, "broken_rules", lambda machine, paths: ["wrong"])
+    made = sensitivity(POINTS, [OURS], chosen)
+    assert all(math.isnan(value) for value in made["speedup"])
