@@ -49,7 +49,9 @@ Prompt = Annotated[
     int | None, typer.Option(help="Prompt tokens for prefill and generate (default: --context).")
 ]
 Output = Annotated[int, typer.Option(help="Decode steps after the prompt, for generate.")]
-WeightDtype = Annotated[str, typer.Option(help="Of the weights: bf16, fp8, int8 to int1, ternary, q4_0, ...")]
+WeightDtype = Annotated[
+    str, typer.Option(help="Of the weights: bf16, int8 to int1, ternary, q4_0, ...")
+]
 ActivationDtype = Annotated[str, typer.Option(help="Of what operators hand to each other.")]
 KvDtype = Annotated[str, typer.Option(help="Of the KV cache.")]
 Out = Annotated[Path | None, typer.Option(help="Write tables, timeline and report here.")]

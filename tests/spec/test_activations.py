@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from bankwidth.spec.activations import PARAMETERS, ActivationsSpec
 
 
-def test_nothing_said_is_a_seed_of_0_and_no_file() -> None:
+def test_nothing_said_is_normal_with_a_seed_of_0_and_no_file() -> None:
     spec = ActivationsSpec()
-    assert (spec.distribution, spec.seed, spec.file, spec.scale_block) == (None, 0, None, None)
+    assert (spec.distribution, spec.seed, spec.file, spec.scale_block) == ("normal", 0, None, None)
     assert hash(spec) == hash(ActivationsSpec(seed=0))
 
 
@@ -34,6 +34,13 @@ def test_a_file_is_one_of_numpy_s(name: str) -> None:
 def test_any_other_file_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match=r"need a \.npy or \.npz file"):
         ActivationsSpec(file=name)
+
+
+def test_other_widths_than_those_of_a_file_need_one() -> None:
+    assert ActivationsSpec(file="a.npy").other_widths == "error"
+    assert ActivationsSpec(file="a.npy", other_widths="drawn").other_widths == "drawn"
+    with pytest.raises(ValidationError, match="all is drawn without a file"):
+        ActivationsSpec(other_widths="drawn")
 
 
 @pytest.mark.parametrize(

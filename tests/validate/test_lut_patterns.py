@@ -15,7 +15,6 @@ from bankwidth.mapping.build import make_plan
 from bankwidth.spec import load_machine
 from bankwidth.spec.activations import ActivationsSpec
 from bankwidth.spec.files import ROOT
-from bankwidth.spec.sram_lut_mapping import PatternSpec
 from bankwidth.validate import lut_patterns as patterns
 from bankwidth.validate.lut_patterns import CHANGES, OPTIONS, Setting
 
@@ -41,8 +40,7 @@ def test_what_is_published_has_the_defaults_of_machines() -> None:
     options = load_machine("sail").mapping.sram_lut
     assert options.pattern == OPTIONS["all"]
     assert (options.group, options.activation_width) == (Setting().group, Setting().activation_bits)
-    assert options.activations.distribution == "normal"
-    assert (Setting().activations.distribution or "normal") == "normal"
+    assert options.activations.distribution == Setting().activations.distribution
 
 
 @pytest.mark.slow

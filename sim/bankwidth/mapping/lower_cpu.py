@@ -100,7 +100,7 @@ class _Tasks:
             k=op.k,
             batch=op.batch,
             weight_bytes=packed_bytes(op.k * op.n, op.weight_dtype),
-            row_bytes=op.k * conversion.element_bytes,
+            row_bytes=op.k * conversion.bytes_per_element,
         )
         cost = self._product(kernel, product)
         loads = self._loads(op.inputs, cost.memory_passes)
@@ -148,7 +148,7 @@ class _Tasks:
                 k=k,
                 batch=op.batch * op.n_kv_heads,
                 weight_bytes=packed_bytes(n * k, op.kv_dtype),
-                row_bytes=k * self._library.activations[kernel.activation].element_bytes,
+                row_bytes=k * self._library.activations[kernel.activation].bytes_per_element,
             )
             cost = self._product(kernel, product)
             loads = self._cache_of(kv, op)

@@ -26,11 +26,10 @@ class ActivationsSpec(Spec):
     A token's numbers share a scale: its largest magnitude becomes the largest integer.
     """
 
-    distribution: Distribution | None = Field(
-        default=None,
+    distribution: Distribution = Field(
+        default="normal",
         description="normal, laplace, student_t, uniform around 0, or outliers: normal, a few "
-        "channels larger in every token. Default: normal; beside a file it is for widths that the "
-        "file lacks, which are an error without it",
+        "channels larger in every token",
     )
     seed: Annotated[int, Field(ge=0)] = Field(
         default=0, description="same seed, same numbers; tokens of a smaller batch come first"
@@ -53,6 +52,9 @@ class ActivationsSpec(Spec):
         "[channels] for all tokens alike; or a .npz of one for each width. Integers are taken as "
         "they are, floats are quantised. A relative path begins at the working directory",
     )
+    other_widths: Literal["error", "drawn"] = Field(
+        default="error", description="those that a file lacks: drawn is from the distribution"
+    )
 
     @classmethod
     def relations(cls, data: object) -> Iterator[Relation]:
@@ -62,5 +64,7 @@ class ActivationsSpec(Spec):
                 if pick(data, "distribution") != distribution:
                     yield (name,), f"only {distribution} has this: set distribution: {distribution}"
         file: Any = pick(data, "file")
+        if file is None and pick(data, "other_widths") == "drawn":
+            yield ("other_widths",), "all is drawn without a file: name one, or leave this out"
         if isinstance(file, str) and not file.endswith(SUFFIXES):
             yield ("file",), f"{file!r}: need a {' or '.join(SUFFIXES)} file"

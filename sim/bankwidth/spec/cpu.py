@@ -23,7 +23,7 @@ from bankwidth.spec.base import (
     pick_mapping,
     unknown,
 )
-from bankwidth.spec.cpu_library import CpuLibrarySpec, InstructionClass
+from bankwidth.spec.cpu_library import CLASSES, CpuLibrarySpec, InstructionClass
 
 PerClock = Annotated[float, Field(gt=0)]
 
@@ -103,7 +103,7 @@ class CpuSpec(DeviceSpec):
             yield ("threads",), f"{threads} threads on {cores} cores: at most one on each"
         known = pick_mapping(pick(data, "energy"), "instruction_pj")
         for name in pick_mapping(data, "rates"):
-            if known and name not in known:
+            if known and name in CLASSES and name not in known:
                 yield ("energy", "instruction"), f"no energy for {name}, which has a rate"
         name, libraries = pick(data, "library"), list(pick_mapping(data, "libraries"))
         if isinstance(name, str) and libraries and name not in libraries:

@@ -61,7 +61,7 @@ Instructions = dict[InstructionClass, Amount]
 class ConversionSpec(Spec):
     """Rows of x on their way to the format that a product's kernel takes them in."""
 
-    element_bytes: Annotated[float, Field(gt=0)] = Field(description="with its scales")
+    bytes_per_element: Annotated[float, Field(gt=0)] = Field(description="with its scales")
     values: Count = Field(description="elements that `instructions` are for")
     instructions: Instructions
 

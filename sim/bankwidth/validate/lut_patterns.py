@@ -51,8 +51,8 @@ MACHINE: Final = "sail"
 CONTEXT: Final = 512  # no product with weights depends on it
 BATCH: Final = 8
 NOT_PUBLIC: Final = (
-    "what SAIL exploits, and what it counts, is not public: ours recodes equal patterns, and leaves "
-    "out zeros and entries without a use"
+    "what SAIL exploits, and what it counts, is not public: ours recodes equal patterns, and "
+    "leaves out zeros and entries without a use"
 )
 
 

@@ -114,8 +114,8 @@ def test_an_integer_is_the_nearest_to_its_number(
     for first in range(0, len(numbers), block or len(numbers)):
         part = slice(first, first + (block or len(numbers)))
         largest = np.abs(row[0, part]).max()
-        step = largest / most
-        assert (np.abs(values[part] * step - row[0, part]) <= step * 0.5000001).all()
+        exact = row[0, part] / (largest or 1.0) * most
+        assert (np.abs(values[part] - exact) <= 0.5000001).all()
 
 
 def test_numbers_of_half_precision_are_scaled_in_double() -> None:
@@ -155,11 +155,14 @@ def test_an_archive_has_an_array_for_each_width(put: Put) -> None:
     assert of_file(file, width=2).tolist() == [[5, 5]] * 2
 
 
-def test_widths_that_a_file_lacks_are_drawn_where_a_distribution_is_named(put: Put) -> None:
+def test_widths_that_a_file_lacks_are_drawn_where_that_is_said(put: Put) -> None:
     file = put([[1, 2, 3]] * 2)
     drawn = activations(ActivationsSpec(distribution="laplace", seed=3), 2, 9, 8)
-    assert (of_file(file, width=9, distribution="laplace", seed=3) == drawn).all()
-    assert of_file(file, distribution="laplace").tolist() == [[1, 2, 3]] * 2
+    more: dict[str, Any] = {"distribution": "laplace", "seed": 3, "other_widths": "drawn"}
+    assert (of_file(file, width=9, **more) == drawn).all()
+    assert of_file(file, **more).tolist() == [[1, 2, 3]] * 2
+    with pytest.raises(UserError, match=r"shape \[2, 3\]: need one array \[2, 9\]"):
+        of_file(file, width=9, distribution="laplace")
 
 
 def test_a_file_that_changes_is_read_again(put: Put) -> None:

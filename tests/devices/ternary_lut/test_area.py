@@ -278,6 +278,7 @@ def test_an_engine_has_the_area_of_its_cores() -> None:
     assert isinstance(spec, TernaryLutSpec)
     design = design_of(spec)
     assert (design.group_size, design.tables, design.lookups_per_table) == (3, 32, 96)
+    assert design.halved
     assert design.outputs == spec.accumulators
     assert engine_area(spec).total_um2 == core_area(design).total_um2
     two = spec.model_copy(update={"cores": 2})

@@ -65,7 +65,7 @@ def quantised(numbers: Floats, bits: int, block: int | None = None) -> Integers:
 
 
 def _drawn(spec: ActivationsSpec, tokens: int, width: int, bits: int) -> Integers:
-    draw = _DRAWS[spec.distribution or "normal"]
+    draw = _DRAWS[spec.distribution]
     return quantised(draw(spec, _stream(spec, 0), (tokens, width)), bits, spec.scale_block)
 
 
@@ -95,13 +95,13 @@ _DRAWS: Final[Mapping[str, _Draw]] = {
 
 
 def _of_file(spec: ActivationsSpec, tokens: int, width: int, bits: int) -> Integers | None:
-    """None where the file lacks the width and a distribution is there for it."""
+    """None where the file lacks the width, and such are to be drawn."""
     path = Path(spec.file or "")
     arrays = _read(path)
     for shown, array in arrays.items():
         _check_kind(shown, array)
     wide = {shown: array for shown, array in arrays.items() if array.shape[-1] == width}
-    if not wide and spec.distribution:
+    if not wide and spec.other_widths == "drawn":
         return None
     if len(wide) != 1:
         raise SpecError(_no_width(path, arrays, tokens, width))
@@ -141,7 +141,7 @@ def _no_width(path: Path, arrays: Mapping[str, NDArray[Any]], tokens: int, width
     found = ", ".join(_shape(array) for array in arrays.values()) or "no arrays"
     return (
         f"{path}: {found}: need one array [{tokens}, {width}] or [{width}]; a .npz has several "
-        "widths, `distribution` draws those that a file lacks"
+        "widths, `other_widths: drawn` draws those that a file lacks"
     )
 
 

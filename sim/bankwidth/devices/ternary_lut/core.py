@@ -126,15 +126,19 @@ class _Run:
         )
 
     def _side_by_side(self) -> Clocks:
-        """What looks up is busy or waits: for activations, or for tables."""
-        ready = free = older = self._now_ck  # to read; to look up; the tables of two rows ago
+        """What looks up is busy or waits: for activations, or for tables.
+
+        The other tables are free once these are whole: the row before was looked up by then, or
+        looking up is what takes longest.
+        """
+        ready = free = self._now_ck  # to read; to look up
         read_ck = build_ck = 0
         for words in self._words:
             there = self._read(words, ready)
-            built = max(there, older) + self._write_ck
+            built = there + self._write_ck
             read_ck += max(0, there - free)
             build_ck += max(0, built - max(there, free))
-            ready, older = built, free
+            ready = built
             free = max(built, free) + self._lookup_ck
         self._now_ck = free
         return Clocks(read=read_ck, build=build_ck, lookup=self._rows * self._lookup_ck)

@@ -51,7 +51,7 @@ def fills(buffer: Buffer, rows: int, columns: int, accumulators: int) -> list[Fi
     """
     deep = min(rows, buffer.usable * buffer.rows)
     across = buffer.usable // -(-deep // buffer.rows)  # regions side by side
-    wide = across * buffer.columns
+    wide = min(across * buffer.columns, accumulators)
     return [
         Fill(
             first_row=row,
