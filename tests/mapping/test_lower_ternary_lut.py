@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from bankwidth.errors import MappingError
 from bankwidth.mapping.build import make_plan
 from bankwidth.mapping.context import LoweringContext
-from bankwidth.mapping.lower_ternary_lut import HOST, TernaryLutLowering
+from bankwidth.mapping.lower_ternary_lut import TernaryLutLowering
 from bankwidth.mapping.plan import Placement, Task
+from bankwidth.mapping.ternary_lut_tasks import HOST
 from bankwidth.operators import (
     Attention,
     Elementwise,

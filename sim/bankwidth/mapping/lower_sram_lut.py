@@ -103,12 +103,13 @@ class SramLutLowering:
         return quantising_of(self._chip, self._costs, elements, self._options.activation_width)
 
     def pieces(self, op: Matmul) -> Iterator[Piece]:
-        """Outputs whose weights are half of what the slices hold, whole arrays' lanes each."""
+        """Outputs whose weights fit half of what the slices hold; a tile of lanes at least."""
         weight = op.inputs[1].size_bytes
         room = self._spec.staging_bytes * self._spec.slices // PIECES_STAGED
         lanes = self._chip.lanes
         tiles = -(-op.n // lanes)
-        step = -(-tiles // min(tiles, -(-weight // room))) * lanes
+        pieces = -(-tiles // max(1, room * tiles // weight))
+        step = -(-tiles // pieces) * lanes
         for first in range(0, op.n, step):
             outputs = min(step, op.n - first)
             yield Piece(first=first, outputs=outputs, weight_bytes=weight * outputs // op.n)

@@ -15,24 +15,30 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bankwidth.errors import MappingError
 from bankwidth.operators import Trace, make_trace
 from bankwidth.results import Table
-from bankwidth.spec import MachineSpec, load_machine, load_workload
+from bankwidth.spec import CpuSpec, MachineSpec, load_machine, load_workload
+from bankwidth.spec.files import ROOT
+from bankwidth.spec.values import with_values
 from bankwidth.validate.offload_runs import seconds
+from bankwidth.validate.reference_rows import read_rows
 from bankwidth.validate.verdicts import Case
 
 PUBLISHED: Final = "SAIL, arXiv 2509.25853v1, abstract"
 SAIL, CPU, GPU = "sail", "neoverse-n1", "v100"
 MODELS: Final = ("llama-2-7b", "llama-2-13b")
 BITS: Final = (2, 3, 4, 5, 6, 8)
-BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
+BATCHES: Final = (1, 4, 16, 64)
+THREADS: Final = (16, 32, 64)  # of the CPU, and of SAIL's host; on the whole chip's memory
 CONTEXT: Final = 512  # assumed: the paper's is not known
 # Of the weights on the CPU: blocks of llama.cpp, the nearest in width.
 BLOCKS: Final = {2: "q2_k", 3: "q3_k", 4: "q4_0", 5: "q5_0", 6: "q6_k", 7: "q8_0", 8: "q8_0"}
+TABLE = ROOT / "validation" / "sram-lut" / "sail.csv"
 Chosen = Mapping[str, MachineSpec]
 
 
@@ -44,11 +50,13 @@ class Point:
     bits: int
     batch: int
     context: int = CONTEXT
+    threads: int = 64
 
     @property
     def label(self) -> str:
         """In words."""
-        return f"{self.model}, {self.bits} bits, batch {self.batch}"
+        step = f"{self.model}, {self.bits} bits, batch {self.batch}, context {self.context}"
+        return f"{step}, {self.threads} threads"
 
 
 @cache
@@ -85,7 +93,15 @@ def ratio(ours: Mapping[str, float], other: Mapping[str, float], name: str) -> f
 
 def figures_of(name: str, point: Point, chosen: Chosen | None = None) -> Mapping[str, float]:
     """Tokens per second and per dollar of a decode step; none where it does not fit."""
-    return step_figures((chosen or machines())[name], point, weights_of(name, point))
+    machine = with_threads((chosen or machines())[name], point.threads)
+    return step_figures(machine, point, weights_of(name, point))
+
+
+def with_threads(machine: MachineSpec, threads: int) -> MachineSpec:
+    """The machine with so many threads on its CPU; a GPU stays as it is."""
+    if not isinstance(machine.engines.get("cpu"), CpuSpec):
+        return machine
+    return with_values(machine, {("engines", "cpu", "threads"): threads})
 
 
 def step_figures(machine: MachineSpec, point: Point, weight_dtype: str) -> Mapping[str, float]:
@@ -130,11 +146,11 @@ def grid(
     models: Sequence[str] = MODELS,
     bits: Sequence[int] = BITS,
     batches: Sequence[int] = BATCHES,
+    threads: Sequence[int] = (64,),
 ) -> Iterator[Point]:
-    """All points of some models, widths and batches."""
-    for model in models:
-        for width in bits:
-            yield from (Point(model=model, bits=width, batch=batch) for batch in batches)
+    """All points of some models, widths, batches and numbers of threads."""
+    for model, width, batch, count in product(models, bits, batches, threads):
+        yield Point(model=model, bits=width, batch=batch, threads=count)
 
 
 def table(points: Iterable[Point]) -> Table:
@@ -143,26 +159,41 @@ def table(points: Iterable[Point]) -> Table:
     return Table({name: [row[name] for row in rows] for name in rows[0]})
 
 
-def _row(point: Point) -> dict[str, str | float]:
+def _row(point: Point) -> dict[str, Any]:
     figures = {
         f"{name.replace('-', '_')}_{figure}": figures_of(name, point).get(figure, math.nan)
         for figure in ("tokens_per_s", "tokens_per_dollar")
         for name in (SAIL, CPU, GPU)
     }
-    what: dict[str, str | float] = {
+    what = {
         "model": point.model,
         "weight_bits": point.bits,
         "batch": point.batch,
         "context": point.context,
+        "threads": point.threads,
     }
-    return what | figures | gains(point)
+    return what | _rounded(figures | gains(point))
 
 
-def best(figure: str, points: Iterable[Point]) -> tuple[Point, float]:
-    """Where a gain is largest, and how large."""
-    found = {point: gains(point)[figure] for point in points}
-    chosen = max(found, key=lambda point: -1.0 if math.isnan(found[point]) else found[point])
-    return chosen, found[chosen]
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    """To four digits, as the table is read."""
+    return {name: float(f"{value:.4g}") for name, value in figures.items()}
+
+
+def best_points(threads: int) -> dict[str, Point]:
+    """Where each gain is largest with so many threads, by the table that was written."""
+    rows = [row for row in read_rows(TABLE) if row.count("threads") == threads]
+    found = {}
+    for headline in HEADLINES:
+        most = max(rows, key=lambda row: float(row[headline.figure] or 0.0))
+        found[headline.figure] = Point(
+            model=most["model"],
+            bits=most.count("weight_bits"),
+            batch=most.count("batch"),
+            context=most.count("context"),
+            threads=threads,
+        )
+    return found
 
 
 # ---- headlines
@@ -181,29 +212,33 @@ HEADLINES: Final = (
     Headline("per_dollar", "most tokens per dollar over the Neoverse-N1", 19.9),
     Headline("over_v100", "most tokens per dollar over the V100", 7.04),
 )
-SHOWN: Final = tuple(grid(bits=(2, 4, 8), batches=(1, 8, 32)))
 TOLERANCE_PCT: Final = 25.0
+NOTE: Final = (
+    "at its best here: {point}. Neither the number of threads nor the batch is public, and the "
+    "figure hangs on the first: the CPU computes with them, the arrays do not"
+)
 
 
 def published() -> Iterator[Case]:
-    """The best of a part of the table beside each headline."""
-    for figure, quantity, reference in HEADLINES:
-        point, ours = best(figure, SHOWN)
-        yield Case(
-            id="SAIL, up to",
-            quantity=quantity,
-            reference=reference,
-            ours=ours,
-            tolerance_pct=TOLERANCE_PCT,
-            source=PUBLISHED,
-            note=f"ours: {point.label}, context {point.context}",
-        )
+    """The best of our table beside each headline, by threads; run again."""
+    for threads in THREADS:
+        points = best_points(threads)
+        for figure, quantity, reference in HEADLINES:
+            yield Case(
+                id=f"SAIL, up to, {threads} threads",
+                quantity=quantity,
+                reference=reference,
+                ours=gains(points[figure])[figure],
+                tolerance_pct=TOLERANCE_PCT,
+                source=PUBLISHED,
+                note=NOTE.format(point=points[figure].label),
+            )
 
 
 def main() -> None:
     """Writes the whole table to the file that is named."""
     (path,) = sys.argv[1:]
-    table(grid()).to_csv(Path(path))
+    table(grid(threads=THREADS)).to_csv(Path(path))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_the_fullest_port_decides(chip: Chip, counts: dict[str, float], clocks: 
 
 def test_loads_and_stores_share_ports(chip: Chip) -> None:
     assert chip.ports_ns({"load": 10, "alu": 99}) * chip.clock_ghz == 5
-    assert chip.ports_ns({"load": 8, "store": 8}) * chip.clock_ghz == 8
+    assert chip.ports_ns({"load": 12, "store": 4}) * chip.clock_ghz == 8
     assert chip.ports_ns({"store": 8}) * chip.clock_ghz == 8  # one store a clock
 
 

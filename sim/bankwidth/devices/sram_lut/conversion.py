@@ -16,7 +16,7 @@ whose contents do not matter before and mean nothing after. All lanes do the sam
 Under Neural Cache's costs, of all lanes of an array at once, with the scratch rows: int8 to fp32 96
 cycles (14 rows); times a known scale about 320 (65), a scale of fp16 per lane 404 (75), of fp32 529
 (93); int24 to fp32 232 (21), times a known scale about 580 (109), of fp32 per lane 1145 (135). fp32
-to int8 with a known scale about 540 (115), with one per lane 1035 (141). An int32 accumulator to
+to int8 with a known scale about 540 (114), with one per lane 1035 (140). An int32 accumulator to
 int8 with a known multiplier and one rounding 527 (128). fp16 to fp32 149 (16), back 238 (55). The
 largest of 256 lanes of fp32 802 (65).
 

@@ -88,7 +88,7 @@ def settled(work: Workspace, x: Single) -> Single:
 
 
 def store_single(work: Workspace, dst: int, x: Single) -> None:
-    """fp32 at `dst`: 64 cycles where the exponent stays in range, else 120.
+    """fp32 at `dst`: 64 cycles where the exponent stays in range, else 118.
 
     Raises SimulationError for what may be below the smallest normal number.
     """
