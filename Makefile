@@ -33,6 +33,7 @@ bench: $(VENV)/test.stamp  ## speeds
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/pim.py
 	$(BIN)/python benchmarks/flash.py --model
+	$(BIN)/python benchmarks/sram_lut.py
 
 clean:
 	rm -rf $(VENV) runs

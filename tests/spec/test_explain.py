@@ -65,7 +65,8 @@ mapping:
         (
             "tensor: {bf61: 1 TFLOPS}",
             "4:10: tensor.bf61: unknown dtype 'bf61', allowed: fp64, fp32, tf32, bf16, fp16, fp8, "
-            "int8, int4, did you mean 'bf16'?",
+            "int8, int7, int6, int5, int4, int3, int2, int1, ternary, q8_0, q6_k, q5_0, q4_0, "
+            "q3_k, q2_k, did you mean 'bf16'?",
         ),
     ],
 )
@@ -154,7 +155,8 @@ def test_one_error_is_raised_with_a_line_per_mistake(write: Write) -> None:
          "unknown operator kind 'matmull', allowed: default, matmul, "),
         ("{hbm: {", "{gpu: {", "6:12: memories.gpu: 'gpu' names an engine already"),
         ("{device: gpu/h200-sxm}", "{kind: gqu}", "5:23: engines.gpu.kind: "
-         "unknown kind 'gqu', allowed: gpu, asic, npu, pim, csd, roofline, did you mean 'gpu'?"),
+         "unknown kind 'gqu', allowed: gpu, asic, npu, pim, csd, roofline, cpu, sram_lut, "
+         "ternary_lut, did you mean 'gpu'?"),
         ("{device: gpu/h200-sxm}", "{sms: 3}", "5:16: engines.gpu: "
          "'kind' is missing, or 'device:' that brings it"),
         ("{device: gpu/h200-sxm}", "fast", "5:16: engines.gpu: "
@@ -218,16 +220,17 @@ def test_a_wrong_version_is_told_with_the_right_one(version: str, said: Said) ->
 
 def test_version_and_kind_are_needed(said: Said) -> None:
     assert said("name: x\n") == [
-        "f.yaml:1:1: kind: missing, allowed: machine, workload, attention, gpu, asic, npu, pim, "
-        "csd, roofline, dram, nand, ssd",
+        "f.yaml:1:1: kind: missing, allowed: machine, workload, attention, cpu_library, cells, "
+        "gpu, asic, npu, pim, csd, roofline, cpu, ternary_lut, sram_lut, dram, nand, ssd",
         "f.yaml:1:1: schema_version: missing, write 'schema_version: 1'",
     ]
 
 
 def test_an_unknown_kind_gets_a_suggestion(said: Said) -> None:
     assert said("schema_version: 1\nkind: machin\n") == [
-        "f.yaml:2:7: kind: unknown kind 'machin', allowed: machine, workload, attention, gpu, "
-        "asic, npu, pim, csd, roofline, dram, nand, ssd, did you mean 'machine'?"
+        "f.yaml:2:7: kind: unknown kind 'machin', allowed: machine, workload, attention, "
+        "cpu_library, cells, gpu, asic, npu, pim, csd, roofline, cpu, ternary_lut, sram_lut, "
+        "dram, nand, ssd, did you mean 'machine'?"
     ]
 
 

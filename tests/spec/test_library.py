@@ -21,7 +21,11 @@ from bankwidth.spec.fit import MOST_PER_DEVICE
 
 from .conftest import Said, Write
 
-LIBRARIES = sorted((ROOT / "arch/libraries").glob("*.yaml"))
+LIBRARIES = sorted(
+    path
+    for path in (ROOT / "arch/libraries").glob("*.yaml")
+    if "\nkind: attention\n" in path.read_text(encoding="utf-8")
+)
 GPUS = [name for name in shipped_names("device") if name.startswith("gpu/")]
 
 # A library with two kernels, of which the one for decode splits.

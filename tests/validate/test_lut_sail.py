@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bankwidth.operators import Trace
@@ -55,15 +56,22 @@ def test_a_point_without_room_has_no_gain(chosen: Chosen) -> None:
     assert made["batch"].tolist() == [8, 16, 8, 16]
     assert [math.isnan(value) for value in made["over_v100"]] == [False, True] * 2
     assert [math.isnan(value) for value in made["v100_tokens_per_s"]] == [False, True] * 2
-    point, most = lut_sail.best("over_v100", points)
-    assert point.batch == 8
-    assert most == max(gains(p)["over_v100"] for p in points if p.batch == 8)
 
 
-def test_headlines_name_their_point(chosen: Chosen) -> None:
+def test_headlines_stand_beside_the_best_of_the_table(
+    chosen: Chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "table.csv"
+    made = table(grid(models=["llama-2-7b"], bits=[2, 8], batches=[4, 16], threads=[16, 32, 64]))
+    made.to_csv(file)
+    monkeypatch.setattr(lut_sail, "TABLE", file)
     cases = list(lut_sail.published())
-    assert [case.reference for case in cases] == [10.7, 19.9, 7.04]
-    assert all("context 512" in case.note for case in cases)
+    assert [case.reference for case in cases] == [10.7, 19.9, 7.04] * 3
+    most = {name: np.nanmax(made[name]) for name in ("speedup", "per_dollar", "over_v100")}
+    assert [case.ours for case in cases] == pytest.approx([*most.values()] * 3, rel=1e-3)
+    assert all(
+        f"{n} threads" in case.note for n, case in zip((16, 32, 64), cases[::3], strict=True)
+    )
 
 
 def test_the_table_is_written(
@@ -72,16 +80,16 @@ def test_the_table_is_written(
     file = tmp_path / "table.csv"
     monkeypatch.setattr("sys.argv", ["lut_sail", str(file)])
     lut_sail.main()
-    assert len(file.read_text().splitlines()) == 1 + len(list(grid()))
+    assert len(file.read_text().splitlines()) == 1 + len(list(grid(threads=lut_sail.THREADS)))
 
 
 # ---- one at a time
 
 
 POINTS = {"speedup": Point(model="llama-2-7b", bits=4, batch=1)}
-OURS = Parameter(name="bandwidth", machine=SAIL, paths=[BANDWIDTH])
-THEIRS = Parameter(name="cpu bandwidth", machine=CPU, paths=[BANDWIDTH])
-IDLE = Parameter(name="latency", machine=SAIL, paths=[("links", 0, "latency")])
+OURS = Parameter(name="bandwidth", machines=[SAIL], paths=[BANDWIDTH])
+THEIRS = Parameter(name="cpu bandwidth", machines=[CPU], paths=[BANDWIDTH])
+IDLE = Parameter(name="latency", machines=[SAIL], paths=[("links", 0, "latency")])
 
 
 def changes(made: Table, parameter: str) -> list[float]:
@@ -100,7 +108,7 @@ def test_halves_and_doubles(chosen: Chosen) -> None:
 
 def test_alternatives_in_place_of_half_and_twice(chosen: Chosen) -> None:
     now = bandwidth(chosen, SAIL)
-    tries = Parameter(name="bandwidth", machine=SAIL, paths=[BANDWIDTH], tries=[now, 3 * now])
+    tries = Parameter(name="bandwidth", machines=[SAIL], paths=[BANDWIDTH], tries=[now, 3 * now])
     made = sensitivity(POINTS, [tries], chosen)
     assert made["speedup_pct"].tolist() == pytest.approx([200.0])
 
@@ -111,3 +119,20 @@ def test_a_change_that_breaks_a_rule_has_no_gain(
     monkeypatch.setattr(lut_sensitivity, "broken_rules", lambda machine, paths: ["wrong"])
     made = sensitivity(POINTS, [OURS], chosen)
     assert all(math.isnan(value) for value in made["speedup"])
+
+
+def test_fields_of_the_point_are_varied_too(chosen: Chosen) -> None:
+    batches = Parameter(name="batch", field="batch", tries=(2, 4))
+    made = sensitivity({"speedup": POINTS["speedup"]}, [batches], chosen)
+    assert made["change"].tolist() == ["2", "4"]
+    assert made["speedup_pct"].tolist() == pytest.approx([0.0, 0.0])
+
+
+def test_every_assumed_parameter_is_there() -> None:
+    """A path that no machine has would move nothing, and nobody would see it."""
+    found = lut_sail.machines()
+    for parameter in lut_sensitivity.PARAMETERS:
+        for name in parameter.machines:
+            changed = [machines for _, machines in parameter.alternatives(found)]
+            assert changed, parameter.name
+            assert all(machines[name] != found[name] for machines in changed), parameter.name

@@ -62,10 +62,9 @@ class TernaryLutLowering:
     def lower(self, op: Operator, index: int, engine: str, context: LoweringContext) -> list[Task]:
         """The operator's tasks. Raises MappingError for a format that the chip does not take."""
         self._check_formats(op)
-        tasks = [
+        return [
             replace(task, operator=index, engine=engine) for task in self._tasks(op, index, context)
         ]
-        return tasks
 
     def _tasks(self, op: Operator, index: int, context: LoweringContext) -> Iterator[Task]:
         match op:

@@ -23,6 +23,7 @@ from bankwidth.report.words import (
     part_name,
     short_energy,
     short_time,
+    split_name,
 )
 from bankwidth.results import Result, Table
 from bankwidth.units import format_bytes
@@ -67,6 +68,9 @@ def _parts(result: Result, width: int, ascii_only: bool) -> Iterator[RenderableT
     yield Text("")
     yield _part_table(result, width, ascii_only)
     yield Text("")
+    if result.split_ns:
+        yield _split_table(result, width, ascii_only)
+        yield Text("")
     yield _energy_table(result, width, ascii_only)
 
 
@@ -135,6 +139,15 @@ def _part_table(result: Result, width: int, plain: bool) -> RichTable:
         share = time_ns / result.latency_ns if result.latency_ns else math.nan
         texts = (part_name(part), short_time(time_ns), part_meaning(part))
         _add_bar_row(table, share, texts, plain)
+    return table
+
+
+def _split_table(result: Result, width: int, plain: bool) -> RichTable:
+    table = _bar_table("What the arrays did, beside each other", width)
+    total_ns = math.fsum(result.split_ns.values())
+    for name, time_ns in sorted(result.split_ns.items(), key=lambda split: -split[1]):
+        texts = (split_name(name), short_time(time_ns), part_meaning(name))
+        _add_bar_row(table, time_ns / total_ns if total_ns else math.nan, texts, plain)
     return table
 
 

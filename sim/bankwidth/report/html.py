@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable
 from string import Template
 from typing import Any, Final
@@ -22,7 +23,14 @@ from bankwidth.report.page import (
     short,
 )
 from bankwidth.report.plots import Plots
-from bankwidth.report.words import headline, part_meaning, part_name, short_energy, short_time
+from bankwidth.report.words import (
+    headline,
+    part_meaning,
+    part_name,
+    short_energy,
+    short_time,
+    split_name,
+)
 from bankwidth.results import Result, Table, column
 
 MAX_ROWS: Final = 1000  # above it only the operators added up over layers are in the page
@@ -45,6 +53,7 @@ def report_page(result: Result) -> str:
         style=asset("report.css"),
         cards="".join(card(name, value) for name, value in key_figures(result)),
         parts=_part_rows(result),
+        splits=_splits(result),
         energies=_energy_rows(result),
         components=_component_table(result.components),
         provenance=pair_rows(result.to_json()["provenance"]),
@@ -97,6 +106,22 @@ def _part_rows(result: Result) -> str:
             part_meaning(part),
         )
         for part, ns in parts
+    )
+
+
+def _splits(result: Result) -> str:
+    """What the arrays of compute SRAM did, as a table of its own; nothing for other machines."""
+    split, total_ns = result.split_ns, math.fsum(result.split_ns.values())
+    if not total_ns:
+        return ""
+    rows = "".join(
+        bar_row(split_name(name), short_time(ns), ns / total_ns, part_meaning(name))
+        for name, ns in sorted(split.items(), key=lambda part: -part[1])
+    )
+    label = "What the arrays did"
+    return (
+        f'<h3>{label}</h3>\n<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table class="bars"><tbody>{rows}</tbody></table></div>\n'
     )
 
 

@@ -35,6 +35,7 @@ _PRINTERS: Final[Mapping[str, Callable[[Suite, Console], None]]] = {
     "gpu": print_gpu_validation,
     "pim": print_design_validation,
     "flash": print_design_validation,
+    "sram-lut": print_design_validation,
 }
 
 

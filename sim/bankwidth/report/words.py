@@ -26,6 +26,11 @@ def part_name(part: str) -> str:
     return PART_NAMES.get(part, part.removesuffix("_ns").replace("_", " "))
 
 
+def split_name(name: str) -> str:
+    """Short name of a column that splits an engine's compute: `lookup`."""
+    return name.removeprefix("split_").removesuffix("_ns")
+
+
 def part_meaning(part: str) -> str:
     """What a time part is, from the registry of columns."""
     return column(part).meaning

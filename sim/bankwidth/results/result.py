@@ -112,6 +112,12 @@ class Result:
         return ps_to_ns(self.latency_ps)
 
     @property
+    def split_ns(self) -> dict[str, float]:
+        """What engines say of their compute, by its column: `split_build_ns`, ... Often nothing."""
+        names = [name for name in self.operators if name.startswith("split_")]
+        return {name: math.fsum(self.operators[name]) for name in names}
+
+    @property
     def energy_pj(self) -> float:
         """Energy of the whole run: the exact sum over its components."""
         return math.fsum(self.energy_by_component_pj.values())
