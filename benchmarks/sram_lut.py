@@ -83,7 +83,7 @@ class Anew(SramLutLowering):
 
 def print_steps() -> None:
     print(f"{MODEL} on {MACHINE}, context 512{'CPU':>15}{'nothing remembered':>24}")
-    for weights, batch in (("int4", 1), ("int2", 8), ("int8", 32)):
+    for weights, batch in (("int4", 1), ("int2", 8)):
         seconds = cpu_seconds(lambda w=weights, b=batch: step(w, b))  # type: ignore[misc]
         goal = f"  (goal {STEP_GOAL_S:g} s)" if batch == 1 else ""
         print(f"{weights}, batch {batch:<3}{'':22}{seconds:8.2f} s", end="", flush=True)

@@ -13,9 +13,9 @@
 #
 # SAIL (arXiv 2509.25853) puts arrays of compute SRAM beside the slices of a CPU's last-level cache.
 # An array adds a group of weights up in every way there is, once for all of a batch, and then looks
-# these sums up with the bits of the activations. Of the paper only the abstract is public; what had
-# to be assumed stands in `arch/devices/sram_lut/sail.yaml`, and at the end of this page how far each
-# of it moves the result.
+# these sums up with the bits of the activations. Of the paper only the abstract is public. What had
+# to be assumed stands in `arch/devices/sram_lut/sail.yaml`; the end of this page shows how far each
+# assumption moves the result.
 
 # %%
 import numpy as np
@@ -24,7 +24,6 @@ import plotly.graph_objects as go
 
 import bankwidth as bw
 from bankwidth.mapping.build import make_plan
-from bankwidth.operators import Matmul
 from bankwidth.report.theme import GREY, PALETTE, SYMBOLS, style
 from bankwidth.spec.files import ROOT
 from bankwidth.spec.values import with_values

@@ -178,8 +178,8 @@ def test_a_size_below_one_is_an_error_that_names_it(field: str) -> None:
 
 
 def test_an_unknown_dtype_is_an_error_with_a_hint() -> None:
-    with pytest.raises(TraceError, match=r"weight_dtype: unknown dtype 'int3'.*did you mean"):
-        matmul(weight_dtype="int3")
+    with pytest.raises(TraceError, match=r"weight_dtype: unknown dtype 'int9'.*did you mean"):
+        matmul(weight_dtype="int9")
 
 
 def test_heads_must_be_a_multiple_of_kv_heads() -> None:

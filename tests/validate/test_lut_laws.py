@@ -84,3 +84,9 @@ def test_programs_hold_only_the_operation() -> None:
     assert isinstance(program, Program)
     assert len(program) == 2
     assert len(ProgramBuilder().build()) == 0
+
+
+def test_the_shipped_arrays_follow_the_laws() -> None:
+    cases = list(lut_laws.published())
+    assert cases[0].ours == 8 * 8 + 5 * 8 - 2 + 24 + 1
+    assert all(case.ok for case in cases)

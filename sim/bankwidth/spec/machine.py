@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bankwidth.errors import MappingError
 from bankwidth.spec.base import Relation, Spec, pick, pick_mapping, unknown
+from bankwidth.spec.cpu import CpuSpec
 from bankwidth.spec.device import EngineSpec, MemorySpec
 from bankwidth.spec.dram import DramSpec
 from bankwidth.spec.flash_mapping import wrong_flash_names
@@ -46,7 +47,7 @@ class MachineSpec(Spec):
         """The same with the kernels of a library, on each engine that has a choice of it."""
         engines = {
             key: spec.model_copy(update={"library": name})
-            if isinstance(spec, GpuSpec) and name in spec.libraries
+            if isinstance(spec, GpuSpec | CpuSpec) and name in spec.libraries
             else spec
             for key, spec in self.engines.items()
         }

@@ -19,6 +19,8 @@ from bankwidth.devices.sram_lut.cells import Cells
 from bankwidth.devices.sram_lut.commands import Program, ProgramBuilder
 from bankwidth.devices.sram_lut.costs import LAWS, Costs, Law
 from bankwidth.errors import TraceError
+from bankwidth.mapping.lower_sram_lut import costs_of
+from bankwidth.spec import SramLutSpec, load_device
 from bankwidth.system.run import Progress
 from bankwidth.validate.reference_rows import Row
 from bankwidth.validate.verdicts import Case
@@ -111,7 +113,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 # fmt: on
 
-# Until they are read from devices: Neural Cache, and block RAM that computes (CCB, CoMeFa).
+# Neural Cache, and block RAM that computes (CCB, CoMeFa).
 _NEURAL_CACHE: Final[dict[str, Law]] = dict.fromkeys(LAWS, Law(linear=1.0)) | {
     "add": Law(linear=1.0, constant=1.0),
     "accumulate": Law(linear=1.0, constant=1.0),
@@ -221,3 +223,34 @@ def wrapped(values: Lanes, bits: int) -> Lanes:
 
 
 REFERENCES: Final = ((COLUMNS, compare),)
+
+# ---- the device that is shipped
+
+PUBLISHED: Final = "Neural Cache (Eckert et al., ISCA 2018), recalled, unverified"
+DEVICE: Final = "sail"
+MAC: Final = Operation(8, 8, 24, 256)
+TO_22NM: Final = 1 / 0.4  # of an energy at 7 nm, as the device's file scales it
+NOTE: Final = "the shipped arrays; {}"
+
+
+def published() -> Iterator[Case]:
+    """A multiplication and sum of 8 bits on SAIL's arrays: cycles, rate and energy."""
+    spec = load_device(f"sram_lut/{DEVICE}")
+    assert isinstance(spec, SramLutSpec)
+    cycles = int(costs_of(spec).cycles(program_of("mac", MAC)).sum())
+    lanes = spec.array.columns
+    energy_pj = cycles * spec.energy.compute_cycle_pj * TO_22NM / lanes
+    for quantity, reference, ours, tolerance_pct, note in (
+        ("cycles", 127, cycles, 0.0, "102 of the product, 25 of a sum of 24 bits"),
+        ("per cycle and array", 2.0, lanes / cycles, 1.0, f"{lanes} lanes"),
+        ("pJ at 22 nm", 7.6, energy_pj, 5.0, "0.4 of 15.4 pJ a cycle at 7 nm, rounded to 6"),
+    ):
+        yield Case(
+            id="multiplication and sum of 8 bits",
+            quantity=quantity,
+            reference=reference,
+            ours=ours,
+            tolerance_pct=tolerance_pct,
+            source=PUBLISHED,
+            note=NOTE.format(note),
+        )

@@ -156,6 +156,8 @@ PARAMETERS: Final = (
     Parameter(name="context", field="context", tries=(128, 256, 1024, 2048)),
     Parameter(name="instructions a clock", machines=BOTH,
               paths=[*RATES, cpu("pipes"), cpu("ports"), cpu("issue")]),
+    Parameter(name="kernels of llama.cpp", machines=BOTH, paths=[cpu("library")],
+              tries=("llama.cpp", "llama.cpp-without-dot")),
     Parameter(name="unpacking weights on the CPU", machines=[CPU], paths=_kernels("unpack")),
     Parameter(name="multiplying on the CPU", machines=[CPU], paths=_kernels("multiply")),
     Parameter(name="joining threads", machines=BOTH,

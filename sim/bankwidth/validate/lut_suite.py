@@ -16,7 +16,18 @@ SRAM_LUT: Final = DesignSuite(
     name="sram-lut",
     folder=ROOT / "validation" / "sram-lut",
     golden=ROOT.parent / "shared" / "reference" / "cim",
-    designs=("lut_laws", "lut_gemv", "lut_patterns", "lut_v100", "lut_tellme"),
+    designs=(
+        "lut_laws",
+        "lut_gemv",
+        "lut_conversion",
+        "lut_patterns",
+        "lut_sail",
+        "lut_cpu",
+        "lut_tmac",
+        "lut_v100",
+        "lut_tellme",
+        "lut_ternary",
+    ),
 )
 
 

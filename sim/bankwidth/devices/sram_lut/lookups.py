@@ -165,16 +165,21 @@ def patterns_of(values: Ints, planes: tuple[Plane, ...], group: int) -> NDArray[
 
 
 def needed(looked_up: Lookups) -> NDArray[np.bool_]:
-    """[groups, 2^group_size]: entries that look-ups need, and those that these are built from.
+    """[groups, 2^group_size]: entries that look-ups need, and those that these are built from."""
+    entries = np.zeros((looked_up.groups, 1 << looked_up.group_size), dtype=np.bool_)
+    entries[looked_up.group, looked_up.pattern] = True
+    return with_origins(entries)
+
+
+def with_origins(entries: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[..., 2^group_size], changed in place: those that the marked ones are built from as well.
 
     An entry is one number, its lowest, added to the entry of the others, so that what an entry
     needs is found from the largest down. An entry of one number is that number.
     """
-    entries = np.zeros((looked_up.groups, 1 << looked_up.group_size), dtype=np.bool_)
-    entries[looked_up.group, looked_up.pattern] = True
-    for entry in range(entries.shape[1] - 1, 0, -1):
+    for entry in range(entries.shape[-1] - 1, 0, -1):
         if others := entry & (entry - 1):
-            entries[:, others] |= entries[:, entry]
+            entries[..., others] |= entries[..., entry]
     return entries
 
 

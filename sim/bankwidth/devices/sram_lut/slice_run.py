@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -117,9 +118,15 @@ def _params(chip: Chip, costs: Costs, product: Product, tiling: Tiling) -> Ints:
 
 def _convert_cycles(costs: Costs, rows: ArrayRows) -> int:
     """Of all members' sums of an array."""
-    dequantiser = Dequantiser(rows.accumulator_bits)
-    member = costs.total(dequantiser.member(rows.first_accumulator))
-    return costs.total(dequantiser.scales()) + rows.members * member
+    scales, member = _dequantising_cycles(costs, rows.accumulator_bits)
+    return scales + rows.members * member
+
+
+@lru_cache(maxsize=64)
+def _dequantising_cycles(costs: Costs, bits: int) -> tuple[int, int]:
+    """Scales in, and one member's sums; where these lie changes no cost."""
+    dequantiser = Dequantiser(bits)
+    return costs.total(dequantiser.scales()), costs.total(dequantiser.member(dequantiser.rows))
 
 
 def _cycles(bits: float, per_clock: int) -> int:

@@ -15,7 +15,7 @@ from bankwidth.devices.sram_lut.array_rows import ArrayRows
 from bankwidth.devices.sram_lut.commands import Program
 from bankwidth.devices.sram_lut.costs import Costs
 from bankwidth.devices.sram_lut.gemv import build_commands, product_steps, sum_commands
-from bankwidth.devices.sram_lut.lookups import Lookups
+from bankwidth.devices.sram_lut.lookups import Lookups, with_origins
 from bankwidth.devices.sram_lut.tiling import Tiling
 
 Ints = NDArray[np.int64]
@@ -84,10 +84,7 @@ class TableWork:
         tile = np.minimum(found.member // members, tiles - 1)
         entries = np.zeros((found.groups, tiles, 1 << found.group_size), dtype=np.bool_)
         entries[found.group, tile, found.pattern] = True
-        for entry in range(entries.shape[2] - 1, 0, -1):
-            if others := entry & (entry - 1):
-                entries[:, :, others] |= entries[:, :, entry]
-        return entries
+        return with_origins(entries)
 
 
 @dataclass(frozen=True, slots=True)
