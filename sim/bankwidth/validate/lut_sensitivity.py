@@ -20,6 +20,7 @@ from bankwidth.errors import UserError
 from bankwidth.results import Table
 from bankwidth.spec import MachineSpec
 from bankwidth.spec.fit import KeyPath
+from bankwidth.spec.sram_lut_mapping import PatternSpec
 from bankwidth.spec.values import broken_rules, value_at, with_values
 from bankwidth.validate.lut_sail import CPU, GPU, SAIL, Chosen, Point, best_points, gains, machines
 
@@ -51,7 +52,8 @@ class Parameter:
         now = value_at(chosen[self.machines[0]], self.paths[0])
         for tried in self.tries:
             if tried != now:
-                yield str(tried), self._changed(chosen, lambda _, to=tried: to)
+                label = "off" if tried is NO_PATTERNS else str(tried)
+                yield label, self._changed(chosen, lambda _, to=tried: to)
 
     def moved(self, points: Mapping[str, Point], label: str) -> Mapping[str, Point]:
         """The points with another value of the field, if it is one of theirs."""
@@ -87,6 +89,7 @@ def _has(machine: MachineSpec, path: KeyPath) -> bool:
 # ---- what is assumed
 
 BOTH: Final = (SAIL, CPU)
+NO_PATTERNS: Final = PatternSpec(zeros=False, runs=False, needed_entries=False)
 
 
 def lut(*keys: str) -> KeyPath:
@@ -148,9 +151,8 @@ PARAMETERS: Final = (
               tries=("weight_tables", "activation_tables", "multiply")),
     Parameter(name="type conversion", machines=[SAIL], paths=[option("convert")],
               tries=("arrays", "host")),
-    Parameter(name="repeated patterns", machines=[SAIL],
-              paths=[option("pattern", name) for name in ("zeros", "runs", "needed_entries")],
-              tries=(True, False)),
+    Parameter(name="repeated patterns", machines=[SAIL], paths=[option("pattern")],
+              tries=(NO_PATTERNS,)),
     Parameter(name="channels of DRAM", machines=BOTH, paths=MEMORY),
     Parameter(name="threads of the host and the CPU", field="threads", tries=(16, 32)),
     Parameter(name="context", field="context", tries=(128, 256, 1024, 2048)),
