@@ -76,6 +76,14 @@ def test_fewer_bits_are_faster() -> None:
     assert times == sorted(times, reverse=True)
 
 
+def test_fewer_bits_never_keep_the_arrays_longer() -> None:
+    times = []
+    for bits in range(2, 9):
+        tasks = make_plan(sail(), trace(f"int{bits}", batch=8)).tasks
+        times.append(sum(task.compute_ps for task in tasks if task.unit == "arrays"))
+    assert times == sorted(times)
+
+
 @pytest.mark.parametrize("algorithm", ["weight_tables", "activation_tables", "multiply"])
 def test_all_algorithms_run(algorithm: str) -> None:
     assert run(sail(algorithm=algorithm)).latency_ps > 0

@@ -102,17 +102,27 @@ class SramLutLowering:
         elements = op.m * op.batch * op.k
         return quantising_of(self._chip, self._costs, elements, self._options.activation_width)
 
-    def pieces(self, op: Matmul) -> Iterator[Piece]:
-        """Outputs whose weights fit half of what the slices hold; a tile of lanes at least."""
+    def pieces(self, op: Matmul) -> list[Piece]:
+        """Outputs whose weights fit half of what the slices hold; a tile of lanes at least.
+
+        As few pieces as can be, all alike, or of a power of two of tiles, which slices share
+        better: whichever the arrays take less time for.
+        """
         weight = op.inputs[1].size_bytes
         room = self._spec.staging_bytes * self._spec.slices // PIECES_STAGED
-        lanes = self._chip.lanes
-        tiles = -(-op.n // lanes)
-        pieces = -(-tiles // max(1, room * tiles // weight))
-        step = -(-tiles // pieces) * lanes
-        for first in range(0, op.n, step):
-            outputs = min(step, op.n - first)
-            yield Piece(first=first, outputs=outputs, weight_bytes=weight * outputs // op.n)
+        tiles = -(-op.n // self._chip.lanes)
+        most = min(tiles, max(1, room * tiles // weight))
+        alike = -(-tiles // -(-tiles // most))
+        ways = [self._cut(op, step) for step in dict.fromkeys((alike, 1 << most.bit_length() - 1))]
+        return min(ways, key=lambda way: sum(self.outcome(op, p.outputs).cycles for p in way))
+
+    def _cut(self, op: Matmul, tiles: int) -> list[Piece]:
+        weight, step = op.inputs[1].size_bytes, tiles * self._chip.lanes
+        counts = [min(step, op.n - first) for first in range(0, op.n, step)]
+        return [
+            Piece(first=i * step, outputs=count, weight_bytes=weight * count // op.n)
+            for i, count in enumerate(counts)
+        ]
 
     # ---- parts of a task
 

@@ -38,7 +38,7 @@ from bankwidth.operators import (
     Softmax,
 )
 from bankwidth.operators.tensor import Tensor
-from bankwidth.spec import TernaryLutSpec
+from bankwidth.spec import TernaryLutSpec, load_cells
 from bankwidth.units import ns_to_ps
 
 SOFTMAX_PASSES: Final = 2  # exponentials and their sum, then the division
@@ -48,6 +48,9 @@ class TernaryLutLowering:
     """Time, streams and counts of operators on one chip of look-up cores."""
 
     def __init__(self, spec: TernaryLutSpec) -> None:
+        """Raises SpecError for cells that are not shipped."""
+        if spec.cells is not None:
+            load_cells(spec.cells)
         self._spec = spec
         self._chip = Chip(spec)
         self._products = Products(spec)

@@ -126,8 +126,12 @@ def more_figures(result: Result) -> dict[str, str]:
     if "power_mw" in values:
         figures["power"] = f"{values['power_mw'] / UNITS['power']['W']:.3g} W"
     return figures | {
-        name.replace("_", " "): show(x, column(name).unit) for name, x in result.metrics.items()
+        _without_unit(name): show(x, column(name).unit) for name, x in result.metrics.items()
     }
+
+
+def _without_unit(name: str) -> str:
+    return name.removesuffix(f"_{column(name).unit}").replace("_", " ")
 
 
 def show(value: float, unit: str) -> str:

@@ -84,6 +84,7 @@ COLUMNS: Final[dict[str, Column]] = {
     "tokens_per_dollar":   Column("1/USD", "tokens over what the machine costs for the run"),
     "dollars_per_million_tokens": Column("USD", "what a million tokens cost"),
     "cost_dollars":        Column("USD",  "what the machine costs for the run"),
+    "core_area_mm2":       Column("mm2",  "cores that look products up, without buffers"),
     "row_hit_rate":        Column("1",    "memory requests that found their row open"),
     "share":               Column("1",    "part of the run's latency"),
     "bytes":               Column("B",    "bytes read and written"),

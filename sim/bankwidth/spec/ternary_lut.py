@@ -187,6 +187,11 @@ class TernaryLutSpec(DeviceSpec):
     host: LutHostSpec | None = Field(
         default=None, description="absent: no product with weights that are not ternary"
     )
+    cells: str | None = Field(
+        default=None,
+        description="library of cells (arch/libraries/cells) that results count the cores' area "
+        "in. Default: no area",
+    )
     energy: TernaryLutEnergySpec
 
     @property

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bankwidth.devices.ternary_lut.area_engine import engine_area
+from bankwidth.devices.ternary_lut.gates import gates_of
 from bankwidth.energy import Ledger, counted_energy_pj, static_energy_pj
 from bankwidth.mapping.pipeline import pipeline_tokens
 from bankwidth.mapping.plan import STREAM, Task
@@ -26,6 +28,7 @@ from bankwidth.spec import (
     RooflineSpec,
     SramLutSpec,
     SsdSpec,
+    TernaryLutSpec,
 )
 from bankwidth.system.bounds import lower_bound_ps
 from bankwidth.system.engine_energy import item_energies_pj
@@ -38,6 +41,7 @@ from bankwidth.system.wiring import Wired
 from bankwidth.units import UNITS, ps_to_ns
 
 BITS = 8
+UM2_PER_MM2 = 1e6
 # A memory's energy items: these go with its bytes, the others (refresh, standby) with time.
 WITH_BYTES = frozenset(
     {"activate", "read", "write", "io", "program", "erase", "bus", "ecc", "pcie", "dram"}
@@ -72,7 +76,7 @@ def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
         energy_by_component_pj=ledger.by_component(),
         provenance=provenance | ({"price": _stated(price)} if price else {}),
         slices=Slices(run, steps),
-        metrics=_metrics(wired) | _of_pipeline(run, trace),
+        metrics=_metrics(wired) | _of_pipeline(run, trace) | _areas(wired.machine),
         roofs=_roofs(wired, trace),
         devices=devices,
         cost_dollars=_cost_dollars(run, trace, devices * math.fsum(ledger.by_component().values())),
@@ -423,6 +427,16 @@ def _metrics(wired: Wired) -> dict[str, float]:
         sum(x) for x in zip(*(m.row_results() for m in wired.memories.values()), strict=True)
     )
     return {"row_hit_rate": hits / total} if total else {}
+
+
+def _areas(machine: MachineSpec) -> dict[str, float]:
+    """Of cores whose library of cells is named."""
+    areas_um2 = [
+        engine_area(spec, gates_of(spec.cells)).total_um2
+        for spec in machine.engines.values()
+        if isinstance(spec, TernaryLutSpec) and spec.cells
+    ]
+    return {"core_area_mm2": math.fsum(areas_um2) / UM2_PER_MM2} if areas_um2 else {}
 
 
 def _of_pipeline(run: Run, trace: Trace) -> dict[str, float]:

@@ -28,7 +28,6 @@ Ints = NDArray[np.int64]
     P_SUM_BUS_CK, P_SUM_BANK_CK, P_SUM_PORT_CK, P_SUM_ADD_CK, P_OUTER_LEVELS,
     P_CONVERT_CK, P_OUT_BUS_CK, P_OUT_BANK_CK, P_OUT_PORT_CK, P_CLEAR_CK,
 ) = range(21)  # fmt: skip
-NUM_PARAMS = 21
 # parts[array, ...]: where an array's time went
 WAIT, STOLEN, WORK, REDUCE, CONVERT, OUT, CLEAR = range(7)
 NUM_PARTS = 7

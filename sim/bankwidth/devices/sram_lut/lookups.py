@@ -71,11 +71,6 @@ class Lookups:
     def __len__(self) -> int:
         return len(self.pattern)
 
-    @property
-    def group_starts(self) -> NDArray[np.int64]:
-        """Where each group's look-ups begin, and behind the last one where they end."""
-        return np.searchsorted(self.group, np.arange(self.groups + 1))
-
 
 def coding_of(dtype: str) -> Coding:
     """How a format of integers codes them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from bankwidth.devices.sram_lut.array_rows import ArrayRows, most_members
 
@@ -59,8 +60,9 @@ class Tiling:
 def tilings(shape: Shape, hardware: Hardware, rows: ArrayRows) -> Iterator[Tiling]:
     """Every way that is tried; `rows` gives widths, group and buffers. None where nothing fits.
 
-    Members of an array are as many as their accumulators fit, evenly dealt. Powers of two stand for
-    the numbers of arrays and slices in between: so twice the arrays can always do as these do.
+    Members of an array are as many as their accumulators fit, evenly dealt, or a power of two,
+    which divides arrays better. Powers of two stand for the numbers of arrays and slices in
+    between: so twice the arrays can always do as these do.
     """
     lane_tiles = -(-shape.lanes // hardware.lanes)
     for outer in _powers(max(1, hardware.slices // lane_tiles)):
@@ -69,37 +71,35 @@ def tilings(shape: Shape, hardware: Hardware, rows: ArrayRows) -> Iterator[Tilin
         for parts in _powers(min(hardware.arrays, inputs // rows.group)):
             part_inputs = _groups(inputs, parts, rows.group) * rows.group
             for groups in _powers(min(MOST_GROUPS, part_inputs // rows.group)):
-                dealt = _with_members(shape, hardware, rows, groups * rows.group)
-                if dealt is None:
-                    continue
-                member_tiles = -(-shape.members // dealt.members)
-                most = min(of_slice * member_tiles, hardware.arrays // parts)
-                for units in _powers_and(most):
-                    yield Tiling(
-                        rows=dealt,
-                        lane_tiles=of_slice,
-                        outer_parts=outer,
-                        member_tiles=member_tiles,
-                        parts=parts,
-                        part_inputs=part_inputs,
-                        units=units,
-                        waves=-(-of_slice * member_tiles // units),
-                    )
+                for dealt in _with_members(shape, hardware, rows, groups * rows.group):
+                    tiles = -(-shape.members // dealt.members)
+                    most = min(of_slice * tiles, hardware.arrays // parts)
+                    for units in _powers_and(most):
+                        yield Tiling(
+                            rows=dealt,
+                            lane_tiles=of_slice,
+                            outer_parts=outer,
+                            member_tiles=tiles,
+                            parts=parts,
+                            part_inputs=part_inputs,
+                            units=units,
+                            waves=-(-of_slice * tiles // units),
+                        )
 
 
-MOST_GROUPS = 8  # of a buffer: more only delay the first of them
+MOST_GROUPS: Final = 8  # of a buffer: more only delay the first of them
 
 
 def _with_members(
     shape: Shape, hardware: Hardware, rows: ArrayRows, round_inputs: int
-) -> ArrayRows | None:
-    """Rows for as many members as fit, evenly dealt; None where none fits."""
+) -> Iterator[ArrayRows]:
+    """Rows for as many members as fit, and for a power of two; nothing where none fits."""
     wanted = replace(rows, round_inputs=round_inputs, members=0)
     fitting = min(shape.members, most_members(wanted, hardware.rows))
-    if fitting == 0:
-        return None
-    tiles = -(-shape.members // fitting)
-    return replace(wanted, members=-(-shape.members // tiles))
+    if fitting:
+        evenly = -(-shape.members // -(-shape.members // fitting))
+        for members in dict.fromkeys((evenly, 1 << fitting.bit_length() - 1)):
+            yield replace(wanted, members=members)
 
 
 def _groups(inputs: int, ways: int, group: int) -> int:

@@ -150,6 +150,11 @@ def format_of(name: str, library: CellLibrarySpec) -> Format:
 
 
 @cache
+def gates_of(cells: str) -> Gates:
+    """Blocks of a shipped library. Raises SpecError for a name that is none."""
+    return Gates(load_cells(cells))
+
+
 def shipped_gates() -> Gates:
-    """Blocks of the shipped library: Nangate's cells in the size of 16 nm."""
-    return Gates(load_cells())
+    """Nangate's cells in the size of 16 nm."""
+    return gates_of("nangate45-16nm")
