@@ -5,8 +5,8 @@
 A decode step of Llama-2-7B on sail in CPU seconds, from the machine's description to the tables,
 and its ratio to the same step with nothing remembered (equal products dealt and run again in each
 layer). A sweep of weight bits x batch x group size, in seconds on the wall: only times, transfers
-of DRAM as lone streams (within 1.4 %, validate/offload_runs.py); with --whole, every command of the
-DRAM and all tables. Look-ups that the arrays of one product make, per second of CPU.
+of DRAM as lone streams (within 2.3 %, validation/sram-lut); with --whole, every command of the DRAM
+and all tables. Look-ups that the arrays of one product make, per second of CPU.
 Multiplications per second in functional mode, where each bit is computed, and how many times slower
 that is than the clock alone.
 """
