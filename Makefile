@@ -10,7 +10,7 @@ run: $(VENV)/run.stamp  ## install and run the main job
 
 test: check  ## install, lint, check types, run all tests and notebooks
 	$(BIN)/python -m pytest -n 2 --dist worksteal
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -p no:cacheprovider notebooks
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -p no:cacheprovider -n 2 --dist worksteal notebooks
 
 check: $(VENV)/test.stamp  ## lint and types
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from bankwidth.devices.sram_lut.dequantiser import dequantiser_of
 from bankwidth.devices.sram_lut.outcome import Outcome, outcome_of
 from bankwidth.devices.sram_lut.product import Chip, Product
 from bankwidth.devices.sram_lut.slice_run import SliceRun, least_cycles, run_slice_of
-from bankwidth.devices.sram_lut.tiling import tilings
+from bankwidth.devices.sram_lut.tiling import Tiling, tilings
 from bankwidth.devices.sram_lut.work import GroupWork, ProductWork, TableWork
 from bankwidth.errors import MappingError
 
@@ -21,14 +21,18 @@ def run_product(chip: Chip, costs: Costs, product: Product) -> Outcome:
     rows = rows_of(chip, product)
     check_table_fits(rows, chip.rows, product.name)
     source, known = _work_of(costs, product), dict[int, GroupWork]()
-    best: SliceRun | None = None
+    ways: list[tuple[int, Tiling]] = []
     for tiling in tilings(product.shape, chip.hardware, rows):
         members = tiling.rows.members
         if members not in known:
             known[members] = source.of(tiling.rows)
-        if best is None or least_cycles(chip, tiling, known[members]) < best.cycles:
-            run = run_slice_of(chip, costs, product, tiling, known[members])
-            best = run if best is None or run.cycles < best.cycles else best
+        ways.append((least_cycles(tiling, known[members]), tiling))
+    best: SliceRun | None = None
+    for least, tiling in sorted(ways, key=lambda way: way[0]):
+        if best is not None and least >= best.cycles:
+            break  # nor can those behind it be faster
+        run = run_slice_of(chip, costs, product, tiling, known[tiling.rows.members])
+        best = run if best is None or run.cycles < best.cycles else best
     assert best is not None  # what fits one member can be dealt
     return outcome_of(chip, costs, product, best, known[best.tiling.rows.members])
 

@@ -43,7 +43,7 @@ class SliceRun:
     params: Ints
 
 
-def least_cycles(chip: Chip, tiling: Tiling, work: GroupWork) -> int:
+def least_cycles(tiling: Tiling, work: GroupWork) -> int:
     """No run is shorter: all arrays computing, evenly, all the time."""
     cycles = int(work.lookups.sum() + work.builds.sum()) // tiling.outer_parts
     return cycles * tiling.lane_tiles // (tiling.units * tiling.parts)
