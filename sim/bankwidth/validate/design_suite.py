@@ -68,9 +68,7 @@ class DesignSuite(NamedTuple):
         other = [case for group in published for case in self._explained(group.cases)]
         return Verdict(
             suite=self.name,
-            source=", ".join(str(file) for file in files)
-            if reference
-            else str(self.golden if self.golden.is_dir() else self.folder),
+            source=", ".join(str(file) for file in files) if reference else str(files[0].parent),
             cases=[case for group in groups for case in group.cases],
             details={
                 "groups": [group.to_json() for group in groups],
