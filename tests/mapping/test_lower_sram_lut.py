@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from bankwidth.errors import MappingError
-from bankwidth.mapping.build import make_plan
+from bankwidth.mapping.build import lowerings, make_plan
+from bankwidth.mapping.lower_sram_lut import SramLutLowering
 from bankwidth.mapping.plan import STREAM
 from bankwidth.operators import Matmul, Trace, make_trace
 from bankwidth.results import Result
 from bankwidth.simulation import simulate
-from bankwidth.spec import MachineSpec, load_machine, load_workload
+from bankwidth.spec import MachineSpec, SramLutSpec, load_machine, load_workload
 
 
 def sail(**options: Any) -> MachineSpec:
@@ -58,6 +59,20 @@ def test_a_product_larger_than_half_the_room_goes_in_pieces() -> None:
     assert largest <= 2**16 * 32 // 2
 
 
+def test_pieces_of_a_product_lie_one_behind_the_other() -> None:
+    small = with_arrays(sail(), staging_bytes=2**16)
+    loads: dict[int, list[tuple[int, int]]] = {}
+    for task in make_plan(small, trace()).tasks:
+        if task.unit == STREAM:
+            loads.setdefault(task.operator, []).extend(
+                (t.address, t.size_bytes) for t in task.loads
+            )
+    assert max(len(parts) for parts in loads.values()) > 1
+    for parts in loads.values():
+        ends = [address + size for address, size in parts]
+        assert [address for address, _ in parts[1:]] == ends[:-1]
+
+
 @pytest.mark.parametrize("weights", ["int1", "int2", "int5", "int8", "ternary"])
 def test_every_precision_runs_and_its_figures_hold(weights: str) -> None:
     result = run(sail(), weights=weights)  # Result.verify is part of the run
@@ -94,6 +109,29 @@ def test_the_host_converts_where_it_is_told_to() -> None:
     names = [task.name for task in plan.tasks if task.engine == "cpu"]
     assert any(name.endswith("dequantise") for name in names)
     assert all(not task.split_ps["convert"] for task in plan.tasks if task.unit == "arrays")
+
+
+def test_activations_are_quantised_before_the_first_piece() -> None:
+    machine, steps = sail(), trace()
+    spec = machine.engines["lut"]
+    assert isinstance(spec, SramLutSpec)
+    lowering = lowerings(machine)["lut"]
+    assert isinstance(lowering, SramLutLowering)
+    op = next(op for op in steps.operators() if isinstance(op, Matmul))
+    first = next(task for task in make_plan(machine, steps).tasks if task.unit == "arrays")
+    cycles = lowering.outcome(op, lowering.pieces(op)[0].outputs).cycles
+    whole = cycles + lowering.quantising(op).cycles
+    assert first.compute_ps == pytest.approx(whole / spec.clock_ghz * 1000, abs=2)
+    assert sum(first.split_ps.values()) == pytest.approx(first.compute_ps, abs=20)
+
+
+def test_weights_fetched_ahead_do_not_take_the_time_of_what_the_host_does() -> None:
+    result = run(sail())
+    own = {name: 0.0 for name in ("norm1", "attention", "silu_mul")}
+    for name, time_ns in zip(result.operators["name"], result.operators["time_ns"], strict=True):
+        if name in own:
+            own[name] += time_ns
+    assert min(own.values()) > 0
 
 
 def test_long_inputs_are_left_to_the_host() -> None:

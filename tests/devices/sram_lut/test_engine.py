@@ -73,6 +73,35 @@ def test_work_is_what_the_commands_cost(problem: Any) -> None:
     assert (work.lookups.sum(axis=1) + work.builds.sum(axis=1) == walked).all()
 
 
+@settings(deadline=None, max_examples=40)
+@given(problems(), st.integers(1, 4))
+def test_each_tile_of_members_has_work_of_its_own(problem: Any, members: int) -> None:
+    _, asked, _ = problem
+    if asked.algorithm == "multiply":
+        return
+    rows = replace(rows_of(chip(rows=4096), asked), members=members)
+    every = not asked.needed_entries
+    work = TableWork(NEURAL_CACHE, asked.look_up(), asked.members, all_entries=every).of(rows)
+    for tile, first in enumerate(range(0, asked.members, members)):
+        part = asked.values[first : first + members]
+        own = replace(asked, values=part, members=len(part))
+        steps = table_steps(rows, own.look_up(), all_entries=every)
+        cycles = NEURAL_CACHE.cycles(Program(steps.commands))
+        walked = np.bincount(steps.group, weights=cycles, minlength=len(work.lookups))
+        assert (work.lookups[:, tile] + work.builds[:, tile] == walked).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(problems())
+def test_twice_the_arrays_can_do_as_these_do(problem: Any) -> None:
+    small, asked, _ = problem
+    large = replace(small, arrays_per_bank=2 * small.arrays_per_bank)
+    few, many = (
+        set(tilings(asked.shape, each.hardware, rows_of(each, asked))) for each in (small, large)
+    )
+    assert {replace(way, waves=0) for way in few} <= {replace(way, waves=0) for way in many}
+
+
 @settings(deadline=None, max_examples=60)
 @given(problems(), st.data())
 def test_rounds_lose_no_work(problem: Any, data: st.DataObject) -> None:

@@ -61,8 +61,8 @@ def tilings(shape: Shape, hardware: Hardware, rows: ArrayRows) -> Iterator[Tilin
     """Every way that is tried; `rows` gives widths, group and buffers. None where nothing fits.
 
     Members of an array are as many as their accumulators fit, evenly dealt, or a power of two,
-    which divides arrays better. Powers of two stand for the numbers of arrays and slices in
-    between: so twice the arrays can always do as these do.
+    which divides arrays better. Powers of two stand for the numbers in between; half the arrays
+    may be left idle, and half of these: so twice the arrays can always do as these do.
     """
     lane_tiles = -(-shape.lanes // hardware.lanes)
     for outer in _powers(max(1, hardware.slices // lane_tiles)):
@@ -73,8 +73,7 @@ def tilings(shape: Shape, hardware: Hardware, rows: ArrayRows) -> Iterator[Tilin
             for groups in _powers(min(MOST_GROUPS, part_inputs // rows.group)):
                 for dealt in _with_members(shape, hardware, rows, groups * rows.group):
                     tiles = -(-shape.members // dealt.members)
-                    most = min(of_slice * tiles, hardware.arrays // parts)
-                    for units in _powers_and(most):
+                    for units in _at_once(of_slice * tiles, hardware.arrays, parts):
                         yield Tiling(
                             rows=dealt,
                             lane_tiles=of_slice,
@@ -114,7 +113,12 @@ def _powers(most: int) -> Iterator[int]:
         power *= 2
 
 
-def _powers_and(most: int) -> Iterator[int]:
-    """The largest number, and the powers of two below it."""
-    yield most
-    yield from (power for power in _powers(most) if power < most)
+def _at_once(units: int, arrays: int, parts: int) -> Iterator[int]:
+    """Units that work at once, on all arrays, half of them, half of that, ..."""
+    yield from dict.fromkeys(min(units, used // parts) for used in _halves(arrays) if used >= parts)
+
+
+def _halves(number: int) -> Iterator[int]:
+    while number:
+        yield number
+        number //= 2
