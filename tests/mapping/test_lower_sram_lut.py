@@ -14,7 +14,7 @@ from bankwidth.mapping.plan import STREAM
 from bankwidth.operators import Matmul, Trace, make_trace
 from bankwidth.results import Result
 from bankwidth.simulation import simulate
-from bankwidth.spec import MachineSpec, SramLutSpec, load_machine, load_workload
+from bankwidth.spec import MachineSpec, SramLutSpec, load_device, load_machine, load_workload
 
 
 def sail(**options: Any) -> MachineSpec:
@@ -102,6 +102,14 @@ def test_fewer_bits_never_keep_the_arrays_longer() -> None:
 @pytest.mark.parametrize("algorithm", ["weight_tables", "activation_tables", "multiply"])
 def test_all_algorithms_run(algorithm: str) -> None:
     assert run(sail(algorithm=algorithm)).latency_ps > 0
+
+
+@pytest.mark.parametrize("device", ["sram_lut/sail-ccb", "sram_lut/sail-lut"])
+def test_other_styles_of_arrays_run(device: str) -> None:
+    machine, spec = sail(convert="host", algorithm="multiply"), load_device(device)
+    engines: Any = {**machine.engines, "lut": spec}
+    other = run(machine.model_copy(update={"engines": engines})).latency_ps
+    assert other != run(machine).latency_ps
 
 
 def test_the_host_converts_where_it_is_told_to() -> None:

@@ -43,7 +43,7 @@ def rows_of(chip: Chip, product: Product) -> ArrayRows:
     Raises MappingError for sums wider than the accumulators or the words.
     """
     needed_bits = product.sum_bits
-    width = product.accumulator_bits or needed_bits
+    width = product.accumulated_bits
     if width < needed_bits:
         raise MappingError(
             f"{product.name}: sums of {product.inputs} products of {product.numbers.bits} and "

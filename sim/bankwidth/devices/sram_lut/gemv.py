@@ -20,7 +20,6 @@ from bankwidth.devices.sram_lut.commands import (
     BITS,
     DATA,
     DST,
-    LANES,
     NO_DATA,
     NUM_FIELDS,
     OP,
@@ -168,5 +167,5 @@ def add_received(rows: ArrayRows) -> Program:
 def _blank(count: int, op: Op, phase: Phase) -> Commands:
     commands = np.zeros((count, NUM_FIELDS), dtype=np.int32)
     commands[:, OP], commands[:, PHASE] = op, phase
-    commands[:, DATA], commands[:, LANES] = NO_DATA, 0
+    commands[:, DATA] = NO_DATA
     return commands

@@ -94,7 +94,12 @@ class Product:
     @property
     def out_bits(self) -> int:
         """Of a result, as it leaves."""
-        return SINGLE_BITS if self.convert else self.accumulator_bits or self.sum_bits
+        return SINGLE_BITS if self.convert else self.accumulated_bits
+
+    @property
+    def accumulated_bits(self) -> int:
+        """Of a sum in the arrays: as chosen, or as many as it needs."""
+        return self.accumulator_bits or self.sum_bits
 
     def look_up(self) -> Lookups:
         """The look-ups of the members that `values` has."""
