@@ -49,3 +49,40 @@ def test_packing_wastes_less_than_a_byte(elements: int, dtype: str) -> None:
 def test_size_of_a_tensor_is_its_elements_times_the_width() -> None:
     tensor = Tensor(name="w", shape=(3, 5, 7), dtype="fp32", role="weight")
     assert (tensor.elements, tensor.size_bytes) == (105, 420)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [
+        ("int4_g128", 4 + 16 / 128),
+        ("int4_g128z", 4 + 20 / 128),
+        ("int3_g64", 3.25),
+        ("fp8_b128", 8 + 32 / 128**2),
+        ("bf16_2of4", 9),
+        ("int4_2of4", 3),
+        ("int4_2of4_g128", 3 + 16 / 128),
+        ("bf16_1of4", 4.5),
+        ("mxfp4", 4.25),
+        ("nvfp4", 4.5),
+        ("dfloat11", 11),
+    ],
+)
+def test_composed_formats_hold_scales_and_places(dtype: str, bits: float) -> None:
+    assert 8 * packed_bytes(2**20, dtype) == 2**20 * bits
+    assert dtype in DTYPE_BITS and canonical_dtype(dtype.upper()) == dtype
+
+
+@pytest.mark.parametrize(
+    "name", ["int4_g0", "int4_g", "int4_4of4", "int4_0of4", "q4_0_g32", "bf17_g8", "int4_g128q"]
+)
+def test_a_composed_format_that_means_nothing_is_unknown(name: str) -> None:
+    assert canonical_dtype(name) is None and name not in DTYPE_BITS
+
+
+@given(st.integers(1, 10**6), st.integers(1, 8), st.integers(1, 300))
+def test_more_values_and_finer_groups_never_take_less(count: int, bits: int, group: int) -> None:
+    fine, coarse = f"int{bits}_g{group}", f"int{bits}_g{group + 1}"
+    assert packed_bytes(count, fine) >= packed_bytes(count, coarse) - 2  # a cut group is rounded
+    assert packed_bytes(count + 1, fine) >= packed_bytes(count, fine)
+    assert packed_bytes(count, f"{fine}z") >= packed_bytes(count, fine)
+    assert packed_bytes(count, fine) >= packed_bytes(count, f"int{bits}")

@@ -8,6 +8,7 @@ from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
 from bankwidth.operators.dtypes import DTYPE_BITS, DTYPE_BLOCKS, canonical_dtype, packed_bytes
 from bankwidth.operators.families import FAMILIES, model_shape
+from bankwidth.operators.fetch import Fetch, KvRead
 from bankwidth.operators.kinds import KINDS
 from bankwidth.operators.make import PHASES, Workload, make_trace
 from bankwidth.operators.matmul import Matmul
@@ -15,6 +16,8 @@ from bankwidth.operators.model import AttentionShape, LayerShape, MlpShape, Mode
 from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding, KvAppend
 from bankwidth.operators.parallel import shard
+from bankwidth.operators.scan import Conv, Scan
+from bankwidth.operators.selection import Score, Select
 from bankwidth.operators.table import TableRow, operator_from_row, read_table
 from bankwidth.operators.tensor import Tensor
 from bankwidth.operators.trace import Block, Step, Trace
@@ -34,9 +37,12 @@ __all__ = [
     "AttentionShape",
     "Block",
     "Collective",
+    "Conv",
     "Elementwise",
     "Embedding",
+    "Fetch",
     "KvAppend",
+    "KvRead",
     "LayerShape",
     "Matmul",
     "MlpShape",
@@ -45,6 +51,9 @@ __all__ = [
     "Norm",
     "Operator",
     "Rope",
+    "Scan",
+    "Score",
+    "Select",
     "Softmax",
     "Step",
     "TableRow",

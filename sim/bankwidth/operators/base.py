@@ -29,6 +29,7 @@ class Operator(ABC):
     kind: ClassVar[str]
     size_fields: ClassVar[tuple[str, ...]]  # fields that must be at least 1
     dtype_fields: ClassVar[tuple[str, ...]] = ("dtype",)  # hold a canonical dtype, or None
+    rare_fields: ClassVar[tuple[str, ...]] = ()  # which files leave out at their default
 
     name: str
     layer: int = OUTSIDE
@@ -64,6 +65,16 @@ class Operator(ABC):
     def write_bytes(self) -> int:
         """Every output once."""
         return sum(tensor.size_bytes for tensor in self.outputs)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it keeps in the cache from one step to the next."""
+        return 0
+
+    @property
+    def far_stored_bytes(self) -> int:
+        """What it keeps in the memory that is further away."""
+        return 0
 
     @property
     def output_name(self) -> str:

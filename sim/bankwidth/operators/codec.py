@@ -29,8 +29,17 @@ def parse_object(line: str) -> JsonObject:
 
 
 def encode(instance: Any, leave_out: tuple[str, ...] = ()) -> JsonObject:
-    """Every field of a dataclass instance, in order, tuples as lists."""
-    names = [field.name for field in fields(instance) if field.name not in leave_out]
+    """The fields of a dataclass instance, in order, tuples as lists.
+
+    Its `rare_fields` are left out where they have their default.
+    """
+    rare = getattr(instance, "rare_fields", ())
+    names = [
+        field.name
+        for field in fields(instance)
+        if field.name not in leave_out
+        and not (field.name in rare and getattr(instance, field.name) == field.default)
+    ]
     values = {name: getattr(instance, name) for name in names}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from bankwidth.errors import SpecError, did_you_mean
 from bankwidth.operators.dtypes import canonical_dtype, unknown_dtype
 from bankwidth.operators.families import model_shape
-from bankwidth.operators.graph import Dtypes, Pass, pass_blocks
+from bankwidth.operators.graph import pass_blocks
+from bankwidth.operators.kept import kept_bytes
 from bankwidth.operators.liveness import peak_activation_bytes
 from bankwidth.operators.model import ModelShape
+from bankwidth.operators.passes import Dtypes, Pass, uniform_pass
+from bankwidth.operators.techniques import chosen, described
+from bankwidth.operators.techniques.base import NamedPass
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.weights import kv_bytes, parameter_count, weight_bytes
+from bankwidth.spec.techniques import TechniquesSpec
 
 PHASES: Final = ("decode", "prefill", "generate")
 
@@ -38,6 +44,7 @@ def make_trace(
     weight_dtype: str = "bf16",
     activation_dtype: str = "bf16",
     kv_dtype: str = "bf16",
+    techniques: TechniquesSpec | None = None,
 ) -> Trace:
     """The operators of one run of a model.
 
@@ -47,40 +54,96 @@ def make_trace(
       logits are those of the last token only.
     - generate: that prefill, then `output` decode steps; step i attends to `prompt` + i tokens.
 
-    Raises SpecError, naming every problem, for an unknown family, missing or wrong fields, an
-    unknown phase or dtype, a count below 1, or more tokens than a learned position table has.
+    `techniques` are those of the workload unless they are given here. Raises SpecError, naming
+    every problem, for an unknown family, missing or wrong fields, an unknown phase or dtype, a
+    count below 1, more tokens than a learned position table has, and for decoding with an encoder.
     """
     tokens = context if prompt is None else prompt
     counts = {"batch": batch, "context": context, "prompt": tokens, "output": output}
     named = {"weight": weight_dtype, "activation": activation_dtype, "kv": kv_dtype}
     _check_arguments(workload.name, phase, counts, named)
+    return _made(
+        workload,
+        phase,
+        _passes(phase, batch, context, tokens, output),
+        named,
+        techniques,
+        context=context if phase == "decode" else tokens,
+        output_tokens=output if phase == "generate" else 1,
+    )
+
+
+def make_pass_trace(
+    workload: Workload,
+    run: Pass,
+    *,
+    weight_dtype: str = "bf16",
+    activation_dtype: str = "bf16",
+    kv_dtype: str = "bf16",
+    techniques: TechniquesSpec | None = None,
+) -> Trace:
+    """The operators of one given pass, such as an iteration of a server with its mixed batch.
+
+    Raises as `make_trace`.
+    """
+    named = {"weight": weight_dtype, "activation": activation_dtype, "kv": kv_dtype}
+    _check_arguments(workload.name, run.phase, {}, named)
+    return _made(
+        workload, run.phase, [("", run)], named, techniques, context=run.kv_len, output_tokens=1
+    )
+
+
+def _made(
+    workload: Workload,
+    phase: str,
+    passes: list[NamedPass],
+    named: Mapping[str, str],
+    techniques: TechniquesSpec | None,
+    *,
+    context: int,
+    output_tokens: int,
+) -> Trace:
+    """Every step of the techniques for all of them, before the next step."""
     model = model_shape(workload.config, workload.name)
     dtypes = Dtypes(**{role: canonical_dtype(name) or name for role, name in named.items()})
-    passes = _passes(phase, batch, context, tokens, output)
-    _check_positions(workload.name, model, passes[-1][1].kv_len)
+    steps = chosen(getattr(workload, "techniques", None) if techniques is None else techniques)
+    for technique, options in steps:
+        model = technique.shape(model, options)
+    for technique, options in steps:
+        dtypes = technique.dtypes(dtypes, options)
+    for technique, options in steps:
+        passes = technique.passes(passes, options)
+    _check_passes(workload.name, model, passes)
     blocks = [block for prefix, run in passes for block in pass_blocks(model, run, dtypes, prefix)]
-    return _trace(workload.name, phase, model, passes[-1][1], dtypes, blocks, counts)
+    trace = _trace(workload.name, phase, model, passes[-1][1], dtypes, blocks)
+    meta = {**trace.meta, **({"techniques": described(steps)} if steps else {})}
+    trace = replace(trace, context=context, output_tokens=output_tokens, meta=meta)
+    for technique, options in steps:
+        trace = technique.trace(trace, options, model)
+    return settled(trace) if steps else trace
+
+
+def settled(trace: Trace) -> Trace:
+    """A trace whose operators have changed, with what they keep and need now."""
+    near, far = kept_bytes(trace.blocks)
+    live = peak_activation_bytes(trace.blocks)
+    return replace(trace, kv_bytes=near, far_bytes=far, activation_bytes=live)
 
 
 def _trace(
-    name: str,
-    phase: str,
-    model: ModelShape,
-    last: Pass,
-    dtypes: Dtypes,
-    blocks: list[Block],
-    counts: Mapping[str, int],
+    name: str, phase: str, model: ModelShape, last: Pass, dtypes: Dtypes, blocks: list[Block]
 ) -> Trace:
+    near, _ = kept_bytes(blocks)
     return Trace(
         model=name,
         phase=phase,
         batch=last.batch,
-        context=counts["context" if phase == "decode" else "prompt"],
-        output_tokens=counts["output"] if phase == "generate" else 1,
+        context=last.kv_len,
+        output_tokens=1,
         dtypes={"weight": dtypes.weight, "activation": dtypes.activation, "kv": dtypes.kv},
         blocks=tuple(blocks),
         weight_bytes=weight_bytes(model, dtypes),
-        kv_bytes=kv_bytes(model, last.batch * last.kv_len, dtypes.kv),
+        kv_bytes=near,
         activation_bytes=peak_activation_bytes(blocks),
         meta={
             "family": model.family,
@@ -92,17 +155,15 @@ def _trace(
     )
 
 
-def _passes(
-    phase: str, batch: int, context: int, prompt: int, output: int
-) -> list[tuple[str, Pass]]:
+def _passes(phase: str, batch: int, context: int, prompt: int, output: int) -> list[NamedPass]:
     """(prefix of block names, forward pass) in order."""
     if phase == "decode":
-        return [("", Pass(phase="decode", batch=batch, q_len=1, kv_len=context))]
-    prefill = Pass(phase="prefill", batch=batch, q_len=prompt, kv_len=prompt)
+        return [("", uniform_pass("decode", batch=batch, q_len=1, kv_len=context))]
+    prefill = uniform_pass("prefill", batch=batch, q_len=prompt, kv_len=prompt)
     if phase == "prefill":
         return [("", prefill)]
     steps = [
-        Pass(phase="decode", batch=batch, q_len=1, kv_len=prompt + step + 1)
+        uniform_pass("decode", batch=batch, q_len=1, kv_len=prompt + step + 1)
         for step in range(output)
     ]
     return [("prefill ", prefill), *((f"decode {step.kv_len} ", step) for step in steps)]
@@ -125,9 +186,13 @@ def _check_arguments(
         raise SpecError("\n".join(f"{name}: {problem}" for problem in problems))
 
 
-def _check_positions(name: str, model: ModelShape, tokens: int) -> None:
+def _check_passes(name: str, model: ModelShape, passes: Sequence[NamedPass]) -> None:
+    """Positions there are, and an encoder's passes are prompts."""
+    tokens = max(run.kv_len for _, run in passes)
     if model.max_tokens is not None and tokens > model.max_tokens:
         raise SpecError(
             f"{name}: a sequence of {tokens} tokens is longer than the model's position table, "
             f"which has {model.max_tokens}; choose a context, or prompt plus output, within it"
         )
+    if not model.is_decoder and any(run.phase == "decode" for _, run in passes):
+        raise SpecError(f"{name}: an encoder has no decode steps; choose --phase prefill")

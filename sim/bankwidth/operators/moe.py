@@ -7,7 +7,8 @@ from typing import ClassVar, Final
 
 from bankwidth.errors import TraceError
 from bankwidth.operators.base import Operator, invalid
-from bankwidth.operators.routing import BALANCED, expert_loads, power_law_alpha
+from bankwidth.operators.dtypes import packed_bytes
+from bankwidth.operators.routing import BALANCED, expert_loads, popularity
 from bankwidth.operators.tensor import Tensor, activation, weight
 from bankwidth.operators.vector import FUNCTIONS
 
@@ -31,6 +32,7 @@ class Moe(Operator):
         "tokens", "hidden", "inter", "topk", "experts", "moe_tp", "moe_ep",
     )  # fmt: skip
     dtype_fields: ClassVar[tuple[str, ...]] = ("dtype", "weight_dtype")
+    rare_fields: ClassVar[tuple[str, ...]] = ("has_bias",)
 
     tokens: int
     hidden: int
@@ -43,6 +45,7 @@ class Moe(Operator):
     gated: bool = True
     dtype: str
     weight_dtype: str
+    has_bias: bool = False
 
     def check(self) -> None:
         if self.topk > self.experts:
@@ -52,7 +55,7 @@ class Moe(Operator):
                 sizes = f"{whole} {getattr(self, whole)}", f"{parts} {getattr(self, parts)}"
                 raise invalid(self, f"{sizes[0]} must be a multiple of {sizes[1]}")
         try:
-            power_law_alpha(self.routing)
+            popularity(self.tokens, self.experts, self.topk, self.routing)
         except TraceError as error:
             raise invalid(self, str(error)) from error
 
@@ -75,7 +78,7 @@ class Moe(Operator):
     def inputs(self) -> tuple[Tensor, ...]:
         x = activation(self.input_name(0), (self.tokens, self.hidden), self.dtype)
         logits = activation(self.input_name(1), (self.tokens, self.experts), self.dtype)
-        return (x, logits, *self.weights)
+        return (x, logits, *self.weights, *self._biases)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -86,6 +89,25 @@ class Moe(Operator):
             weight(f"{self.name}.up", up, self.weight_dtype),
             weight(f"{self.name}.down", down, self.weight_dtype),
         )
+
+    @property
+    def expert_bytes(self) -> int:
+        """Weights of one expert, of this GPU's part of its inner width."""
+        elements = self.hidden * (self.up_width + self.local_inter)
+        return packed_bytes(elements, self.weight_dtype)
+
+    @property
+    def stored_weight_bytes(self) -> int:
+        """Weights of all experts of this GPU, those without a token too."""
+        return self.experts // self.moe_ep * self.expert_bytes
+
+    @property
+    def _biases(self) -> tuple[Tensor, ...]:
+        """Of the experts that have a token, of both products; their additions are not counted."""
+        if not self.has_bias:
+            return ()
+        busy = sum(load > 0 for load in self.loads)
+        return (weight(f"{self.name}.bias", (busy, self.up_width + self.hidden), self.dtype),)
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:

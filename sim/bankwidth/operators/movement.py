@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
-from bankwidth.operators.base import Operator, check_choice
-from bankwidth.operators.tensor import Tensor, activation, cached, weight
+from bankwidth.operators.base import Operator, check_choice, invalid
+from bankwidth.operators.dtypes import packed_bytes
+from bankwidth.operators.tensor import Tensor, activation, stored, weight
 
 COLLECTIVES: Final = (
     "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv",
@@ -45,30 +46,50 @@ class Embedding(Operator):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvAppend(Operator):
-    """The keys and values of `tokens` new tokens go to the cache, in the cache's dtype."""
+    """The keys and values of `tokens` new tokens go to the cache, in the cache's dtype.
+
+    As in `Attention`: values may have another width and dtype, `latent` ones lie in the keys, and
+    `kv_role` says where the cache is. `stored_len` are the tokens that it then holds, of all
+    sequences together, where no attention that reads it says so.
+    """
 
     kind: ClassVar[str] = "kv_append"
     size_fields: ClassVar[tuple[str, ...]] = ("tokens", "kv_heads", "head_dim")
-    dtype_fields: ClassVar[tuple[str, ...]] = ("dtype", "kv_dtype")
+    dtype_fields: ClassVar[tuple[str, ...]] = ("dtype", "kv_dtype", "v_dtype")
+    rare_fields: ClassVar[tuple[str, ...]] = (
+        "v_head_dim", "v_dtype", "latent", "kv_role", "stored_len",
+    )  # fmt: skip
 
     tokens: int
     kv_heads: int
     head_dim: int
     dtype: str
     kv_dtype: str
+    v_head_dim: int | None = None
+    v_dtype: str | None = None
+    latent: bool = False
+    kv_role: Literal["kv", "far"] = "kv"
+    stored_len: int = 0
+
+    def check(self) -> None:
+        check_choice(self, "kv_role", ("kv", "far"))
+        if self.v_head_dim is not None and self.v_head_dim < 1:
+            raise invalid(self, f"v_head_dim must be at least 1, got {self.v_head_dim}")
+        if self.stored_len < 0:
+            raise invalid(self, f"stored_len must be at least 0, got {self.stored_len}")
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        return (
-            activation(self.input_name(0), self._shape, self.dtype),
-            activation(self.input_name(1), self._shape, self.dtype),
+        return tuple(
+            activation(self.input_name(index), self._shape(width), self.dtype)
+            for index, (_, width, _) in enumerate(self._kinds)
         )
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        return (
-            cached(f"{self.name}.k", self._shape, self.kv_dtype),
-            cached(f"{self.name}.v", self._shape, self.kv_dtype),
+        return tuple(
+            stored(f"{self.name}.{which}", self._shape(width), dtype, self.kv_role)
+            for which, width, dtype in self._kinds
         )
 
     @property
@@ -76,8 +97,28 @@ class KvAppend(Operator):
         return 0
 
     @property
-    def _shape(self) -> tuple[int, int, int]:
-        return (self.tokens, self.kv_heads, self.head_dim)
+    def stored_bytes(self) -> int:
+        return self._stored("kv")
+
+    @property
+    def far_stored_bytes(self) -> int:
+        return self._stored("far")
+
+    def _stored(self, role: str) -> int:
+        elements = self.stored_len * self.kv_heads
+        kinds = self._kinds if role == self.kv_role else ()
+        return sum(packed_bytes(elements * width, dtype) for _, width, dtype in kinds)
+
+    @property
+    def _kinds(self) -> tuple[tuple[str, int, str], ...]:
+        """Which of both, its width and how it is stored."""
+        keys = ("k", self.head_dim, self.kv_dtype)
+        if self.latent:
+            return (keys,)
+        return (keys, ("v", self.v_head_dim or self.head_dim, self.v_dtype or self.kv_dtype))
+
+    def _shape(self, width: int) -> tuple[int, int, int]:
+        return (self.tokens, self.kv_heads, width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

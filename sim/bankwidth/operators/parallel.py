@@ -1,189 +1,192 @@
-"""Tensor parallelism: one device's share of a trace (Shoeybi et al. 2019, Megatron-LM).
+"""Parallelism: one device's share of a trace.
 
-A product of a whole input is split by columns, and with it what computes on its output: heads of
-attention, elements of a function. The product that takes such a part in is split by rows; an
-all-reduce adds up the devices' results. Norms, residual additions and tables of positions are
-computed by every device. The table of tokens and the head are split by the vocabulary, which is
-padded to a multiple of the devices; their results are added up and gathered.
+- tensor (Shoeybi et al. 2019, Megatron-LM, arXiv 1909.08053): a product of a whole input is split
+  by columns, and with it what computes on its output: heads of attention, elements of a function.
+  The product that takes such a part in is split by rows; an all-reduce adds up the devices'
+  results. Norms, residual additions, tables of positions, routers and projections to a low rank
+  are computed by every device. Keys and values of which there are fewer heads than devices are on
+  several. The table of tokens and the head are split by the vocabulary, padded to a multiple.
+- sequence (Korthikanti et al. 2022, arXiv 2205.05198): norms and residual additions on a share of
+  the tokens; reduce_scatter and all_gather in place of all_reduce. Passes whose tokens are no
+  multiple of the devices run without.
+- expert (Lepikhin et al. 2020, GShard, arXiv 2006.16668; Rajbhandari et al. 2022, DeepSpeed-MoE,
+  arXiv 2201.05596): whole experts on `expert` devices. Up to `tensor` of them share all tokens;
+  the rest of `tensor` splits experts by their inner width. More make groups of `tensor` devices
+  with sequences of their own, and tokens go to their experts and back: all_to_all.
+- context: see operators/parallel_tokens.py.
+
+Devices are tensor x (expert / tensor, at least 1) x context, times the stages of a pipeline
+(operators/stages.py).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from itertools import chain
+from typing import Final
 
 from bankwidth.errors import MappingError
-from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import OUTSIDE, Operator
 from bankwidth.operators.dtypes import packed_bytes
+from bankwidth.operators.kept import kept_bytes
 from bankwidth.operators.liveness import peak_activation_bytes
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.moe import Moe
-from bankwidth.operators.movement import Collective, Embedding, KvAppend
+from bankwidth.operators.movement import Collective, Embedding
+from bankwidth.operators.parallel_tokens import for_context, for_group, pass_tokens, passes_of
+from bankwidth.operators.parallel_walk import Share, Ways
 from bankwidth.operators.trace import Block, Trace
-from bankwidth.operators.vector import Elementwise, Rope, Softmax
 
-# Work on heads, whatever it is fed by: field names of what is shared out.
-_HEADS: Final[dict[type[Operator], tuple[str, ...]]] = {
-    Attention: ("n_heads", "n_kv_heads"),
-    KvAppend: ("kv_heads",),
-    Rope: ("heads",),
-}
+_Key = tuple[str, str, int]  # kind, name, layer
+_NUMBER: Final = re.compile(r"\.\d+$")  # of the groups of a mixed pass, which share weights
+DEVICES: Final = "devices"  # key of Trace.meta: those that share a stage
+SHARED_FIRST: Final = "shared_first"  # and: why a trace cannot be shared out any more
 
 
-def shard(trace: Trace, tensor: int) -> Trace:
-    """One of `tensor` equal devices' share of a trace, with its collectives.
+def shard(
+    trace: Trace, tensor: int = 1, *, expert: int = 1, sequence: bool = False, context: int = 1
+) -> Trace:
+    """One device's share of a trace, with its collectives; `batch` stays that of all devices.
 
-    Raises MappingError where heads, columns or rows do not divide, and for a trace that has
-    collectives already.
+    Raises MappingError where heads, columns, rows, experts or sequences do not divide, for experts
+    that a model has not, and for a trace that has collectives already.
     """
-    if tensor < 1:
-        raise MappingError(f"tensor parallelism over {tensor} devices: need at least 1")
-    if tensor == 1:
+    ways = Ways(tensor=tensor, expert=expert, sequence=sequence, context=context)
+    _check(trace, ways)
+    if ways.devices == 1:
         return trace
-    tokens = _vocabulary(trace.blocks)
-    blocks = tuple(_Share(block, tensor, tokens).block() for block in trace.blocks)
-    whole = _whole_bytes(trace.blocks, tokens)
+    blocks = tuple(chain.from_iterable(_shared(p, ways) for p in passes_of(trace.blocks)))
+    near, far = _kept(trace, blocks)
     return replace(
         trace,
         blocks=blocks,
-        weight_bytes=whole + -(-(trace.weight_bytes - whole) // tensor),
-        kv_bytes=-(-trace.kv_bytes // tensor),
+        weight_bytes=weight_bytes_after(trace, blocks),
+        kv_bytes=near,
+        far_bytes=far,
         activation_bytes=peak_activation_bytes(blocks),
-        meta={**trace.meta, "tensor": tensor},
+        meta={**trace.meta, **_said(ways)},
     )
 
 
-class _Share:
-    """The operators of one block as one device has them."""
+def sharing_devices(trace: Trace) -> int:
+    """Devices that work on the same step of a trace at once, each on its share."""
+    devices = trace.meta.get(DEVICES, trace.meta.get("tensor", 1))
+    return devices if isinstance(devices, int) else 1
 
-    def __init__(self, block: Block, tensor: int, tokens: int) -> None:
-        self._block = block
-        self._tensor = tensor
-        self._tokens = tokens  # rows of the table of tokens, columns of the head
-        self._parts: set[str] = set()  # operators whose output is a part of the whole one's
-        self._made: list[Operator] = []
-        self._renamed: dict[str, str] = {}  # an output, to that of its collective
 
-    def block(self) -> Block:
-        for op in self._block.operators:
-            self._add(op)
-        return replace(self._block, operators=tuple(self._made))
+def _said(ways: Ways) -> dict[str, int | bool]:
+    said: dict[str, int | bool] = {"tensor": ways.tensor}
+    if ways.expert > 1:
+        said["expert"] = ways.expert
+    if ways.sequence:
+        said["sequence"] = True
+    if ways.context > 1:
+        said["context"] = ways.context
+    return said | {DEVICES: ways.devices}
 
-    def _add(self, op: Operator) -> None:
-        op = replace(op, deps=tuple(self._renamed.get(dep, dep) for dep in op.deps))
-        if isinstance(op, Matmul) and op.has_weight:
-            self._matmul(op)
-        elif isinstance(op, Moe):
-            self._summed(replace(op, moe_tp=op.moe_tp * self._tensor), op.tokens * op.hidden)
-        elif isinstance(op, Embedding) and op.vocab == self._tokens:
-            self._summed(replace(op, vocab=-(-op.vocab // self._tensor)), op.tokens * op.width)
-        elif isinstance(op, Collective):
-            raise MappingError(f"collective {op.name!r}: the trace is one device's share already")
-        elif type(op) in _HEADS:
-            self._part(self._split(op, *_HEADS[type(op)]))
-        else:
-            self._follow(op)
 
-    def _matmul(self, op: Matmul) -> None:
-        if self._is_part(op):
-            self._summed(self._split(op, "k"), op.batch * op.m * op.n)
-        elif _is_head(op, self._tokens):
-            self._made.append(replace(op, n=-(-op.n // self._tensor)))
-            self._join(op, "all_gather", op.m * op.n)
-        elif op.layer == OUTSIDE:
-            self._made.append(op)  # a projection beside the embedding
-        else:
-            self._part(self._split(op, "n"))
-
-    def _follow(self, op: Operator) -> None:
-        """What computes on a part computes a part; on whole inputs every device does it all."""
-        parts = [dep in self._parts for dep in op.deps]
-        if not any(parts):
-            self._made.append(op)
-        elif isinstance(op, Elementwise) and all(parts):
-            self._part(self._split(op, "elements"))
-        elif isinstance(op, Softmax) and all(parts):
-            self._part(self._split(op, "rows"))
-        elif isinstance(op, Matmul) and all(parts):
-            self._part(self._split(op, "batch"))  # a product of activations, by heads
-        else:
+def _check(trace: Trace, ways: Ways) -> None:
+    for name in ("tensor", "expert", "context"):
+        if getattr(ways, name) < 1:
             raise MappingError(
-                f"{op.kind} {op.name!r} needs all of what {', '.join(op.deps)} leave in parts on "
-                f"{self._tensor} devices; a matmul with weights must come between"
+                f"{name} parallelism over {getattr(ways, name)} devices: need at least 1"
             )
-
-    def _is_part(self, op: Operator) -> bool:
-        return bool(op.deps) and op.deps[0] in self._parts
-
-    def _part(self, op: Operator) -> None:
-        self._made.append(op)
-        self._parts.add(op.name)
-
-    def _summed(self, op: Operator, elements: int) -> None:
-        self._made.append(op)
-        self._join(op, "all_reduce", elements)
-
-    def _join(self, op: Any, function: Literal["all_reduce", "all_gather"], elements: int) -> None:
-        dtype: str = getattr(op, "out_dtype", None) or op.dtype
-        joined = Collective(
-            name=f"{op.name}.{function}",
-            layer=op.layer,
-            deps=(op.name,),
-            function=function,
-            size_bytes=packed_bytes(elements, dtype),
-            ways=self._tensor,
-            dtype=dtype,
+    if max(ways.tensor, ways.expert) % min(ways.tensor, ways.expert):
+        raise MappingError(
+            f"tensor {ways.tensor} and expert {ways.expert}: one must be a multiple of the other"
         )
-        self._made.append(joined)
-        self._renamed[op.name] = joined.name
+    operators = [op for block in trace.blocks for op in block.operators]
+    if ways.expert > 1 and not any(isinstance(op, Moe) for op in operators):
+        raise MappingError(f"{trace.model} has no experts to share out: leave out expert")
+    why = trace.meta.get(SHARED_FIRST)
+    if why is not None and ways.devices > 1:
+        raise MappingError(
+            f"{trace.model} {why}, and is to be shared out over {ways.devices} devices afterwards: "
+            f"say so with the workload's techniques (parallel: {{tensor: ...}}), which share first"
+        )
+    shared = next((op for op in operators if isinstance(op, Collective)), None)
+    if shared is not None and ways.devices > 1:
+        raise MappingError(f"collective {shared.name!r}: the trace is one device's share already")
 
-    def _split(self, op: Operator, *fields: str) -> Operator:
-        """An operator with some of its sizes shared out."""
-        for field in fields:
-            size = getattr(op, field)
-            if size % self._tensor:
-                raise MappingError(
-                    f"{op.kind} {op.name!r}: {field} {size} cannot be shared out equally over "
-                    f"{self._tensor} devices; choose a divisor of it"
-                )
-        sizes = {field: getattr(op, field) // self._tensor for field in fields}
-        return replace(op, **sizes)
+
+def _shared(blocks: Sequence[Block], ways: Ways) -> Iterator[Block]:
+    """One forward pass: fewer sequences, fewer tokens of each, then fewer columns and heads."""
+    vocabulary = _vocabulary(blocks)
+    parts: Sequence[Block] = for_group(blocks, ways.groups) if ways.groups > 1 else blocks
+    parts = for_context(parts, ways.context) if ways.context > 1 else parts
+    tokens = pass_tokens(parts)
+    for block in parts:
+        yield Share(block, ways, vocabulary, tokens).block()
 
 
 def _vocabulary(blocks: Sequence[Block]) -> int:
-    """Columns of the head: of the last product with weights outside the layers; 0 without one."""
-    return next(
-        (
-            op.n
-            for block in reversed(blocks)
-            for op in reversed(block.operators)
-            if isinstance(op, Matmul) and op.has_weight and op.layer == OUTSIDE
-        ),
-        0,
-    )
+    """Rows of the table of tokens, which is the first that is looked up; else the head's columns.
+
+    0 without either.
+    """
+    operators = [op for block in blocks for op in block.operators]
+    tables = [op.vocab for op in operators if isinstance(op, Embedding)]
+    heads = [
+        op.n for op in operators if isinstance(op, Matmul) and op.has_weight and op.layer == OUTSIDE
+    ]
+    return next(iter([*heads[-1:], *tables[:1]]), 0)
 
 
-def _is_head(op: Matmul, tokens: int) -> bool:
-    return op.layer == OUTSIDE and op.n == tokens
+# ---- what is stored
 
 
-def _whole_bytes(blocks: Sequence[Block], tokens: int) -> int:
-    """Stored weights that every device has in whole."""
-    stored = {}
-    for block in blocks:
-        for op in block.operators:
-            for iteration in range(block.repeat if op.layer != OUTSIDE else 1):
-                stored[op.name, op.layer + iteration] = sum(_whole_weights(op, tokens))
-    return sum(stored.values())
+def weight_bytes_after(trace: Trace, blocks: Sequence[Block]) -> int:
+    """What is stored once a trace's operators are others: the whole less what each has less of.
+
+    A head that is the table of tokens is stored once. Where something else is not stored either
+    (weights that a technique keeps elsewhere), all of it is shared out alike.
+    """
+    whole, part = (_weights(found) for found in (trace.blocks, blocks))
+    stored, excess = trace.weight_bytes, sum(whole.values()) - trace.weight_bytes
+    for tied in (frozenset[_Key](), *({key} for key in whole if key[0] == "embedding")):
+        if excess == sum(whole[key] for key in tied):
+            return stored - sum(n - part.get(key, 0) for key, n in whole.items() if key not in tied)
+    return -(-stored * sum(part.values()) // max(1, sum(whole.values())))
 
 
-def _whole_weights(op: Operator, tokens: int) -> Iterator[int]:
-    """Norms, tables of positions, projections beside the embedding; biases are left out."""
-    if isinstance(op, Embedding) and op.vocab != tokens:
-        yield packed_bytes(op.vocab * op.width, op.weight_dtype)
-    elif isinstance(op, Matmul) and op.layer == OUTSIDE and op.n != tokens:
-        yield packed_bytes(op.k * op.n, op.weight_dtype)
-    elif not isinstance(op, Embedding | Matmul | Moe):
-        yield from (t.size_bytes for t in op.inputs if t.role == "weight")
+def _weights(blocks: Sequence[Block]) -> dict[_Key, int]:
+    """Stored bytes by operator and layer; passes through the model have the same.
+
+    Latents are expanded for prompts by what is absorbed in decode steps: the same weights.
+    """
+    found = {
+        (op.kind, _NUMBER.sub("", op.name), op.layer + iteration): size
+        for block in blocks
+        for op in block.operators
+        if (size := weights_of(op))
+        for iteration in range(block.repeat if op.layer != OUTSIDE else 1)
+    }
+    return {
+        key: size
+        for key, size in found.items()
+        if not (key[1].endswith("kv_b") and (key[0], f"{key[1][:-4]}k_up", key[2]) in found)
+    }
+
+
+def layer_weights(blocks: Sequence[Block]) -> int:
+    """Stored weights of all layers; several passes through the model read the same."""
+    return sum(size for (_, _, layer), size in _weights(blocks).items() if layer != OUTSIDE)
+
+
+def weights_of(op: Operator) -> int:
+    """Bytes of an operator's weights as they are stored, read or not."""
+    if isinstance(op, Embedding):
+        return packed_bytes(op.vocab * op.width, op.weight_dtype)
+    if isinstance(op, Moe):
+        return op.stored_weight_bytes
+    return sum(tensor.size_bytes for tensor in op.inputs if tensor.role == "weight")
+
+
+def _kept(trace: Trace, blocks: Sequence[Block]) -> tuple[int, int]:
+    """A device's part of what is kept near and far at the end of the run."""
+    sizes = (trace.kv_bytes, trace.far_bytes)
+    pairs = zip(sizes, kept_bytes(trace.blocks), kept_bytes(blocks), strict=True)
+    near, far = (-(-size * part // whole) if whole else size for size, whole, part in pairs)
+    return near, far

@@ -18,22 +18,55 @@ from typing import Final
 from bankwidth.errors import TraceError
 
 BALANCED: Final = "balanced"
+COUNTS: Final = "counts_"
 _POWER_LAW: Final = re.compile(r"power_law_([0-9]*\.?[0-9]+)")
+_ZIPF: Final = re.compile(r"zipf(?:_([0-9]*\.?[0-9]+))?")
 _SHUFFLES: Final = 5  # measured rows are the mean of five draws
 
 
 def power_law_alpha(routing: str) -> float | None:
-    """Exponent of `power_law_<alpha>`, None for `balanced`. Raises TraceError for anything else."""
-    if routing == BALANCED:
+    """Exponent of `power_law_<alpha>`, None for another law. Raises TraceError for what is none."""
+    if routing == BALANCED or zipf_alpha(routing) is not None or counts_of(routing) is not None:
         return None
     found = _POWER_LAW.fullmatch(routing)
     alpha = float(found[1]) if found else 0.0
     if alpha <= 0 or alpha == 1:
         raise TraceError(
             f"routing must be {BALANCED} or power_law_<alpha> with alpha above 0 and not 1 "
-            f"(such as power_law_1.2), got {routing!r}"
+            f"(such as power_law_1.2), or zipf_<alpha>, got {routing!r}"
         )
     return alpha
+
+
+def zipf_alpha(routing: str) -> float | None:
+    """Exponent of `zipf_<alpha>`, 1 of `zipf`; None for another law."""
+    found = _ZIPF.fullmatch(routing)
+    return float(found[1] or 1) if found else None
+
+
+@lru_cache(maxsize=1 << 12)
+def counts_of(routing: str) -> tuple[int, ...] | None:
+    """How often each expert was taken, as `counts_<n>_<n>_...` says; None for another law."""
+    if not routing.startswith(COUNTS):
+        return None
+    texts = routing.removeprefix(COUNTS).split("_")
+    counts = tuple(int(text) for text in texts if text.isdecimal())
+    return counts if len(counts) == len(texts) and any(counts) else None
+
+
+def popularity(tokens: int, experts: int, topk: int, routing: str) -> list[float]:
+    """Share of the choices that each expert has, in any scale; by number where they are known.
+
+    Raises TraceError for an unknown `routing`, and for counts of another number of experts.
+    """
+    alpha, zipf, counts = power_law_alpha(routing), zipf_alpha(routing), counts_of(routing)
+    if counts is not None:
+        if len(counts) != experts:
+            raise TraceError(f"routing has counts of {len(counts)} experts, there are {experts}")
+        return [float(count) for count in counts]
+    if zipf is not None:
+        return [rank**-zipf for rank in range(experts, 0, -1)]
+    return [1.0] * experts if alpha is None else _popularity(tokens, experts, topk, alpha)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -42,12 +75,12 @@ def expert_loads(tokens: int, experts: int, topk: int, ranks: int, routing: str)
 
     Raises TraceError for an unknown `routing`.
     """
-    alpha = power_law_alpha(routing)
-    if alpha is None:
+    if routing == BALANCED:
         return _balanced(tokens, experts, topk)[: experts // ranks]
-    counts = _counts(_popularity(tokens, experts, topk, alpha), tokens, topk)
-    seeds = range(_SHUFFLES if ranks > 1 else 1)
-    dealt = [_fullest(counts, ranks, seed, tokens, tokens * topk) for seed in seeds]
+    counts = _counts(popularity(tokens, experts, topk, routing), tokens, topk)
+    seeds = range(_SHUFFLES if ranks > 1 and counts_of(routing) is None else 1)
+    orders = [_in_order(experts) if counts_of(routing) else _order(experts, s) for s in seeds]
+    dealt = [_fullest(counts, ranks, order, tokens, tokens * topk) for order in orders]
     return tuple(sorted(dealt, key=sum)[len(dealt) // 2])
 
 
@@ -73,20 +106,26 @@ def _popularity(tokens: int, experts: int, topk: int, alpha: float) -> list[floa
     ]
 
 
-def _counts(popularity: Sequence[float], tokens: int, topk: int) -> list[int]:
+def _counts(shares: Sequence[float], tokens: int, topk: int) -> list[int]:
     """Rounded shares of all choices, at most one of each token."""
-    scale = tokens * topk / sum(popularity)
-    return [min(tokens, round(share * scale)) for share in popularity]
+    scale = tokens * topk / sum(shares)
+    return [min(tokens, round(share * scale)) for share in shares]
 
 
-def _fullest(counts: Sequence[int], ranks: int, seed: int, most: int, total: int) -> Sequence[int]:
+def _fullest(
+    counts: Sequence[int], ranks: int, order: Sequence[int], most: int, total: int
+) -> Sequence[int]:
     """The fullest of the ranks after what rounding and the limit left over is dealt out."""
-    order = [counts[expert] for expert in _order(len(counts), seed)]
-    size = len(order) // ranks
-    groups = [order[rank * size : (rank + 1) * size] for rank in range(ranks)]
+    dealt_out = [counts[expert] for expert in order]
+    size = len(dealt_out) // ranks
+    groups = [dealt_out[rank * size : (rank + 1) * size] for rank in range(ranks)]
     missing = total - sum(counts)
     dealt = _deal(groups, missing, most) if missing > 0 else _take(groups, -missing, most)
     return max(dealt, key=sum)
+
+
+def _in_order(experts: int) -> tuple[int, ...]:
+    return tuple(range(experts))
 
 
 @lru_cache(maxsize=64)

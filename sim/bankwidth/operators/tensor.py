@@ -8,7 +8,8 @@ from typing import Literal
 
 from bankwidth.operators.dtypes import packed_bytes
 
-Role = Literal["weight", "activation", "kv"]
+Role = Literal["weight", "activation", "kv", "far"]  # far: what a technique keeps elsewhere
+KvRole = Literal["kv", "far", "activation"]  # where keys and values can be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,5 +41,10 @@ def weight(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
     return Tensor(name=name, shape=shape, dtype=dtype, role="weight")
 
 
+def stored(name: str, shape: tuple[int, ...], dtype: str, role: KvRole) -> Tensor:
+    """Keys and values, wherever they are."""
+    return Tensor(name=name, shape=shape, dtype=dtype, role=role)
+
+
 def cached(name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
-    return Tensor(name=name, shape=shape, dtype=dtype, role="kv")
+    return stored(name, shape, dtype, "kv")

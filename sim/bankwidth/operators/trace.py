@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
 from bankwidth.operators.dtypes import DTYPE_BITS, unknown_dtype
 
 Scalar = str | int | float | bool | None
+TOKENS_PER_STEP: Final = "tokens_per_step"  # key of `meta`: what a step yields per sequence, expected
 
 
 class Step(NamedTuple):
@@ -74,8 +75,11 @@ class Trace:
     `context` is the length of the KV cache that decode attends to, the prompt in the other phases;
     `output_tokens` counts the decode steps per sequence (1 for a prefill: its logits). `dtypes` has
     the keys weight, activation, kv. `weight_bytes` and `kv_bytes` are what must be stored at the
-    end of the run, `activation_bytes` is the peak of live activations.
+    end of the run, `activation_bytes` is the peak of live activations; `far_bytes` are what a
+    technique keeps in a memory further away.
     """
+
+    rare_fields: ClassVar[tuple[str, ...]] = ("far_bytes",)
 
     model: str
     phase: str
@@ -88,12 +92,13 @@ class Trace:
     kv_bytes: int
     activation_bytes: int
     meta: Mapping[str, Scalar] = field(default_factory=dict)
+    far_bytes: int = 0
 
     def __post_init__(self) -> None:
         if not self.blocks:
             raise TraceError("a trace needs at least one block")
         least = {"batch": 1, "context": 0, "output_tokens": 0}
-        least |= {"weight_bytes": 0, "kv_bytes": 0, "activation_bytes": 0}
+        least |= {"weight_bytes": 0, "kv_bytes": 0, "activation_bytes": 0, "far_bytes": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise TraceError(f"{name} must be at least {minimum}, got {getattr(self, name)}")

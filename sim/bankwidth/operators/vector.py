@@ -22,14 +22,27 @@ ROPE_FLOPS: Final = 3
 # add: for each further input, of which there may be any number.
 # gelu = 0.5 x (1 + tanh(c (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016): seven products and
 # sums, one tanh, and one more product.
+# relu2 = max(x, 0)^2; sigmoid = 1 / (1 + exp(-x)); softplus = log(1 + exp(x)).
+# merge: outputs of parts of a softmax, each times its share of the sum of exponentials, added; for
+# each further part, two more. Shares are one number per row and part: neither counted nor read.
 FUNCTIONS: Final[dict[str, tuple[int, int]]] = {
     "add": (2, 1),
     "mul": (2, 1),
     "relu": (1, 1),
+    "relu2": (1, 2),
+    "relu2_mul": (2, 3),
     "gelu": (1, 9),
+    "gelu_mul": (2, 10),
     "silu": (1, 4),
     "silu_mul": (2, 5),
+    "sigmoid": (1, 4),
+    "sigmoid_mul": (2, 5),
+    "softplus": (1, 3),
+    "tanh": (1, 1),
+    "merge": (2, 3),
 }
+# Of any number of inputs: operations for each further one.
+SUMS: Final[dict[str, int]] = {"add": 1, "merge": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +114,10 @@ class Elementwise(Operator):
     kind: ClassVar[str] = "elementwise"
     size_fields: ClassVar[tuple[str, ...]] = ("elements", "num_inputs")
 
-    function: Literal["add", "mul", "gelu", "silu", "silu_mul", "relu"]
+    function: Literal[
+        "add", "mul", "relu", "relu2", "relu2_mul", "gelu", "gelu_mul", "silu", "silu_mul",
+        "sigmoid", "sigmoid_mul", "softplus", "tanh", "merge",
+    ]  # fmt: skip
     elements: int
     num_inputs: int
     dtype: str
@@ -115,7 +131,7 @@ class Elementwise(Operator):
 
     def _check_inputs(self) -> None:
         inputs, _ = FUNCTIONS[self.function]
-        is_sum = self.function == "add"
+        is_sum = self.function in SUMS
         if self.num_inputs < inputs or (self.num_inputs > inputs and not is_sum):
             more = " or more" if is_sum else ""
             raise invalid(self, f"{self.function} has {inputs} inputs{more}, not {self.num_inputs}")
@@ -134,7 +150,8 @@ class Elementwise(Operator):
     @property
     def flops(self) -> int:
         inputs, operations = FUNCTIONS[self.function]
-        return (operations + self.num_inputs - inputs) * self.elements
+        more = SUMS.get(self.function, 0) * (self.num_inputs - inputs)
+        return (operations + more) * self.elements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
