@@ -27,8 +27,12 @@ def machine_hash(machine: MachineSpec) -> str:
 def provenance_of(
     machine: MachineSpec, trace: Trace, *, skip: bool, memory_model: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Versions, hashes and switches of a run; how each memory was simulated."""
-    return {
+    """Versions, hashes and switches of a run; how each memory was simulated.
+
+    With `techniques`, and `partial` for a trace that lacks operators of what was recorded.
+    """
+    notes = {key: trace.meta[key] for key in ("techniques", "partial") if trace.meta.get(key)}
+    return notes | {
         "bankwidth": __version__,
         "numpy": version("numpy"),
         "numba": version("numba"),

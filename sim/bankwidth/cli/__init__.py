@@ -5,17 +5,39 @@ Heavy modules are imported inside the commands, so that `--help` is instant.
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bankwidth.operators import Trace
+from bankwidth.cli.shared import (
+    ActivationDtype,
+    Arch,
+    AsJson,
+    Batch,
+    Context,
+    Ep,
+    Force,
+    KvDtype,
+    NoSkip,
+    Out,
+    Output,
+    Phase,
+    Pp,
+    Prompt,
+    Tp,
+    WeightDtype,
+    With,
+    Workload,
+    console,
+    prepare_kernels,
+    print_json,
+    progress_bar,
+    say,
+    trace_of,
+    with_parallel,
+)
+from bankwidth.cli.trace import trace_app
 
 app = typer.Typer(
     name="bankwidth",
@@ -24,42 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-trace_app = typer.Typer(help="Operator traces: make one from a model, look at one.",
-                        no_args_is_help=True)  # fmt: skip
 app.add_typer(trace_app, name="trace")
-
-Arch = Annotated[str, typer.Argument(help="A machine: shipped name or path of a YAML file.")]
-Workload = Annotated[
-    str,
-    typer.Argument(
-        help="A model: shipped name, YAML file, Hugging Face config.json, or a trace (.jsonl[.gz])."
-    ),
-]
-Phase = Annotated[
-    str,
-    typer.Option(
-        help="decode: one token per sequence; prefill: the prompt; generate: both.",
-    ),
-]
-Batch = Annotated[int, typer.Option(help="Sequences processed together.")]
-Context = Annotated[
-    int, typer.Option(help="Tokens a decode step attends to, the new one included.")
-]
-Prompt = Annotated[
-    int | None, typer.Option(help="Prompt tokens for prefill and generate (default: --context).")
-]
-Output = Annotated[int, typer.Option(help="Decode steps after the prompt, for generate.")]
-WeightDtype = Annotated[
-    str, typer.Option(help="Of the weights: bf16, int8 to int1, ternary, q4_0, ...")
-]
-ActivationDtype = Annotated[str, typer.Option(help="Of what operators hand to each other.")]
-KvDtype = Annotated[str, typer.Option(help="Of the KV cache.")]
-Out = Annotated[Path | None, typer.Option(help="Write tables, timeline and report here.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
-NoSkip = Annotated[
-    bool, typer.Option("--no-skip", help="Simulate repeating traffic period by period.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier run.")]
 
 
 def _version(show: bool) -> None:
@@ -91,6 +78,10 @@ def run(
     weight_dtype: WeightDtype = "bf16",
     activation_dtype: ActivationDtype = "bf16",
     kv_dtype: KvDtype = "bf16",
+    techniques: With = None,
+    tp: Tp = None,
+    pp: Pp = None,
+    ep: Ep = None,
     out: Out = None,
     force: Force = False,
     no_skip: NoSkip = False,
@@ -113,7 +104,7 @@ def run(
     machine = load_machine(arch)
     if no_pim:
         machine = without_pim(machine)
-    trace = _trace_of(
+    trace = trace_of(
         workload,
         phase=phase,
         batch=batch,
@@ -123,19 +114,20 @@ def run(
         weight_dtype=weight_dtype,
         activation_dtype=activation_dtype,
         kv_dtype=kv_dtype,
+        techniques=with_parallel(techniques, tensor=tp, pipeline=pp, expert=ep),
     )
-    _prepare()
-    with _progress(f"{trace.model} on {machine.name}") as progress:
+    prepare_kernels()
+    with progress_bar(f"{trace.model} on {machine.name}") as progress:
         result = simulate(
             machine, trace, skip=not no_skip, exact_memory=exact_memory, progress=progress
         )
     if out is not None:
         write_run(result, out, force=force)
-        _say(f"wrote {out}/report.html and the tables beside it")
+        say(f"wrote {out}/report.html and the tables beside it")
     if as_json:
-        _print_json(result.to_json())
+        print_json(result.to_json())
     else:
-        print_result(result, _console())
+        print_result(result, console())
 
 
 @app.command()
@@ -149,14 +141,14 @@ def ops(
     from bankwidth.spec import load_machine
     from bankwidth.validate import run_ops
 
-    _prepare()
+    prepare_kernels()
     machine = load_machine(arch)
-    with _progress(f"{table.name} on {machine.name}") as progress:
+    with progress_bar(f"{table.name} on {machine.name}") as progress:
         result = run_ops(machine, table, progress=progress)
     if as_json:
-        _print_json(result.rows())
+        print_json(result.rows())
     else:
-        print_table(result, _console())
+        print_table(result, console())
 
 
 @app.command()
@@ -174,14 +166,14 @@ def compare(
     from bankwidth.spec import load_machine
     from bankwidth.validate import compare as compare_table
 
-    _prepare()
+    prepare_kernels()
     machine = load_machine(arch)
-    with _progress(f"{measured.name} on {machine.name}") as progress:
+    with progress_bar(f"{measured.name} on {machine.name}") as progress:
         comparison = compare_table(machine, measured, worst=worst, progress=progress)
     if as_json:
-        _print_json(comparison.to_json())
+        print_json(comparison.to_json())
     else:
-        print_comparison(comparison.to_json(), _console())
+        print_comparison(comparison.to_json(), console())
 
 
 @app.command()
@@ -217,8 +209,8 @@ def calibrate(
 
     if out is not None:
         check_out(out, force=force)
-    _prepare()
-    with _progress(f"calibrate {arch}") as progress:
+    prepare_kernels()
+    with progress_bar(f"calibrate {arch}") as progress:
         found = fit(
             arch,
             measured,
@@ -231,11 +223,11 @@ def calibrate(
         )
     if out is not None:
         write_machine(found.text, found.machine, out, force=force)
-        _say(f"wrote {out}")
+        say(f"wrote {out}")
     if as_json:
-        _print_json(found.to_json())
+        print_json(found.to_json())
     else:
-        print_calibration(found.to_json(), _console())
+        print_calibration(found.to_json(), console())
 
 
 @app.command()
@@ -342,9 +334,9 @@ def _replay_dram(
     if out is not None:
         check_target(out, force=force, files=REPLAY_FILES)
     window_ns = window_of(window, None if out is None else WINDOW_NS)
-    _prepare()
+    prepare_kernels()
     with (
-        _progress(f"requests on {device}") as progress,
+        progress_bar(f"requests on {device}") as progress,
         command_sink(commands, device, force=force) as sink,
     ):
         replayed = replay_device(
@@ -359,11 +351,11 @@ def _replay_dram(
     summary = replayed.to_json()
     if out is not None and replayed.banks is not None:
         write_replay(summary, replayed.banks, out, force=force)
-        _say(f"wrote {out}/report.html and the tables beside it")
+        say(f"wrote {out}/report.html and the tables beside it")
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
-        print_replay(summary, _console())
+        print_replay(summary, console())
 
 
 def _replay_drive(
@@ -392,8 +384,8 @@ def _replay_drive(
     if commands is not None:
         check_trace_target(commands, force=force)
     window_ns = window_of(window, None if out is None else DRIVE_WINDOW_NS)
-    _prepare()
-    with _progress(f"requests on {device}") as progress:
+    prepare_kernels()
+    with progress_bar(f"requests on {device}") as progress:
         replayed = replay_drive(
             device,
             source,
@@ -406,14 +398,14 @@ def _replay_drive(
     summary = replayed.to_json()
     if commands is not None:
         replayed.write_trace(commands, force=force)
-        _say(f"wrote {commands}")
+        say(f"wrote {commands}")
     if out is not None:
         write_drive(summary, replayed.tables(), out, force=force)
-        _say(f"wrote {out}/report.html and the tables beside it")
+        say(f"wrote {out}/report.html and the tables beside it")
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
-        print_drive(summary, _console())
+        print_drive(summary, console())
 
 
 def _given(context: typer.Context) -> list[str]:
@@ -455,22 +447,22 @@ def validate(
     known.check_options("gpu", [name for name, value in given.items() if value], chosen)
     if out is not None:
         check_gpu_target(out, force=force)
-    _prepare()
+    prepare_kernels()
     gpu = {"arch": arch, "measured": measured, "worst": worst}
-    with _progress("validate") as progress:
+    with progress_bar("validate") as progress:
         verdicts = known.validate(
             chosen, reference=reference, progress=progress, options={"gpu": gpu}
         )
     data = verdicts_to_json(verdicts)
     if out is not None:
         write_gpu_validation(verdicts[0].to_json(), verdicts[0].points, out, force=force)
-        _say(f"wrote {out}/report.html and summary.json")
+        say(f"wrote {out}/report.html and summary.json")
     if as_json:
-        _print_json(data)
+        print_json(data)
     elif markdown:
         typer.echo(gpu_markdown(verdicts[0].to_json()), nl=False)
     else:
-        print_validation(data, _console())
+        print_validation(data, console())
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -504,7 +496,7 @@ def check(
         return
     problems = [(file, problem) for file in files for problem in check_file(file)]
     if as_json:
-        _print_json([{"file": str(file), "problem": str(problem)} for file, problem in problems])
+        print_json([{"file": str(file), "problem": str(problem)} for file, problem in problems])
     if problems:
         raise SpecError("\n".join(str(problem) for _, problem in problems))
     if not as_json:
@@ -517,7 +509,7 @@ def _check_commands(files: list[Path], device: str, refresh: str, as_json: bool)
     violations = {str(file): check_commands(file, device, refresh) for file in files}
     broken = {file: str(violation) for file, violation in violations.items() if violation}
     if as_json:
-        _print_json([{"file": file, "problem": broken.get(file)} for file in violations])
+        print_json([{"file": file, "problem": broken.get(file)} for file in violations])
     else:
         for file in violations:
             typer.echo(f"{file}: {broken.get(file, 'every command is legal')}")
@@ -532,152 +524,21 @@ def schema(
     """Print the JSON schema of a kind of YAML file, for editors."""
     from bankwidth.spec import json_schema
 
-    _print_json(json_schema(kind))
+    print_json(json_schema(kind))
 
 
 @app.command(name="list")
 def list_presets(as_json: AsJson = False) -> None:
-    """List the shipped machines, devices and workloads."""
+    """List the shipped machines, devices and workloads, and the techniques that --with knows."""
+    from bankwidth.operators.techniques import TECHNIQUES
     from bankwidth.presets import list_presets as presets
     from bankwidth.report import print_presets
 
-    found = presets()
+    techniques = [
+        {"name": each.name, "title": each.paper, "example": each.example} for each in TECHNIQUES
+    ]
+    found = presets() | {"techniques": techniques}
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        print_presets(found, _console())
-
-
-@trace_app.command("make")
-def trace_make(
-    workload: Workload,
-    file: Annotated[Path, typer.Argument(help="Trace to write: .jsonl or .jsonl.gz.")],
-    phase: Phase = "decode",
-    batch: Batch = 1,
-    context: Context = 1024,
-    prompt: Prompt = None,
-    output: Output = 1,
-    weight_dtype: WeightDtype = "bf16",
-    activation_dtype: ActivationDtype = "bf16",
-    kv_dtype: KvDtype = "bf16",
-    force: Force = False,
-) -> None:
-    """Write the operator trace of a model."""
-    from bankwidth.errors import OutputError
-    from bankwidth.operators import write_trace
-
-    if file.exists() and not force:
-        raise OutputError(f"{file} exists; --force overwrites it")
-    trace = _trace_of(
-        workload,
-        phase=phase,
-        batch=batch,
-        context=context,
-        prompt=prompt,
-        output=output,
-        weight_dtype=weight_dtype,
-        activation_dtype=activation_dtype,
-        kv_dtype=kv_dtype,
-    )
-    write_trace(trace, file)
-    _say(f"wrote {trace.num_steps} operators in {len(trace.blocks)} blocks to {file}")
-
-
-@trace_app.command("show")
-def trace_show(
-    file: Annotated[Path, typer.Argument(help="A trace: .jsonl or .jsonl.gz.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show the blocks and operators of a trace."""
-    from bankwidth.operators import read_trace
-    from bankwidth.report import print_trace
-
-    summary = _trace_summary(read_trace(file))
-    if as_json:
-        _print_json(summary)
-    else:
-        print_trace(summary, _console())
-
-
-def _trace_summary(trace: Trace) -> dict[str, Any]:
-    return {
-        "model": trace.model,
-        "phase": trace.phase,
-        "batch": trace.batch,
-        "context": trace.context,
-        "dtypes": dict(trace.dtypes),
-        "weight_bytes": trace.weight_bytes,
-        "kv_bytes": trace.kv_bytes,
-        "activation_bytes": trace.activation_bytes,
-        "operators": [
-            {
-                "block": block.name,
-                "repeat": block.repeat,
-                "name": op.name,
-                "kind": op.kind,
-                "flops": op.flops,
-                "read_bytes": op.read_bytes,
-                "write_bytes": op.write_bytes,
-            }
-            for block in trace.blocks
-            for op in block.operators
-        ],
-    }
-
-
-def _trace_of(workload: str, **options: Any) -> Trace:
-    """A trace file as it is, or a model's trace with the options given."""
-    from bankwidth.operators import make_trace, read_trace
-    from bankwidth.spec import load_workload
-
-    if workload.endswith((".jsonl", ".jsonl.gz")):
-        return read_trace(workload)
-    return make_trace(load_workload(workload), **options)
-
-
-def _prepare() -> None:
-    from bankwidth.kernel_cache import prepare
-
-    prepare(_say)
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _print_json(data: Any) -> None:
-    json.dump(data, sys.stdout, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console()
-
-
-class _progress:
-    """A progress bar on stderr when that is a terminal; nothing otherwise."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[..., None] | None:
-        if not sys.stderr.isatty():
-            return None
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(self._title, total=None)
-        self._bar.start()
-        return self._update
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _update(self, done: int, total: int, error: float | None = None) -> None:
-        title = self._title if error is None else f"{self._title}, error {error:.4f}"
-        self._bar.update(self._task, completed=done, total=total, description=title)
+        print_presets(found, console())

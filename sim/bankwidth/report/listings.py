@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -90,9 +90,12 @@ def print_trace(trace: Mapping[str, Any], console: Console) -> None:
     run = f"{trace['model']}, {trace['phase']}, batch {trace['batch']}, context {trace['context']}"
     needs = ", ".join(
         f"{what} {format_bytes(trace[f'{key}_bytes'])}"
-        for what, key in (("weights", "weight"), ("KV cache", "kv"), ("activations", "activation"))
-    )
-    _print(console, Text(run, style="bold"), Text(needs, style="dim"), Text(""))
+        for what, key in (("weights", "weight"), ("KV cache", "kv"), ("activations", "activation"),
+                          ("kept further away", "far"))
+        if key != "far" or trace["far_bytes"]
+    )  # fmt: skip
+    _print(console, Text(run, style="bold"), Text(needs, style="dim"))
+    _print(console, *(Text(line, style="dim") for line in _notes(trace["meta"])), Text(""))
     table = _listing("Operators")
     for heading in ("block", "times", "operator", "kind", "FLOPs", "read", "written"):
         _add_column(table, heading, is_text=heading in ("block", "operator", "kind"))
@@ -101,6 +104,14 @@ def print_trace(trace: Mapping[str, Any], console: Console) -> None:
         numbers = ((op["flops"], "FLOP"), (op["read_bytes"], "B"), (op["write_bytes"], "B"))
         table.add_row(*(_cell(text, "") for text in texts), *(_cell(*n) for n in numbers))
     _print(console, table)
+
+
+def _notes(meta: Mapping[str, Any]) -> Iterator[str]:
+    """What of a trace's `meta` changes how it is to be read."""
+    if meta.get("techniques"):
+        yield f"with {meta['techniques']}"
+    if meta.get("partial"):
+        yield f"PARTIAL: left out are {meta.get('left_out', 'operators of the recorded run')}"
 
 
 def _listing(title: str) -> RichTable:

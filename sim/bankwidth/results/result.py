@@ -73,7 +73,7 @@ class Result:
     phase: str
     batch: int
     context: int
-    tokens: int
+    tokens: float  # whole but for what a speculation expects
     latency_ps: int
     lower_bound_ns: float
     operators: Table
@@ -104,7 +104,15 @@ class Result:
         """One line that says what was run."""
         one = f" (one of {self.devices} devices)" if self.devices > 1 else ""
         run = f"{self.workload} on {self.machine}{one}"
-        return f"{run}, {self.phase}, batch {self.batch}, context {self.context}"
+        notes = "".join(self._notes())
+        return f"{run}, {self.phase}, batch {self.batch}, context {self.context}{notes}"
+
+    def _notes(self) -> Iterator[str]:
+        """What must be said beside the run's name."""
+        if self.provenance.get("techniques"):
+            yield f", with {self.provenance['techniques']}"
+        if self.provenance.get("partial"):
+            yield ", PARTIAL: operators of the recorded run are left out"
 
     @property
     def latency_ns(self) -> float:

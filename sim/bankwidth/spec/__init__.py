@@ -37,6 +37,7 @@ from bankwidth.spec.load import (
     load_machine,
     load_workload,
     sources_of,
+    with_techniques,
 )
 from bankwidth.spec.machine import MachineSpec
 from bankwidth.spec.mapping import (
@@ -138,5 +139,6 @@ __all__ = [
     "load_workload",
     "shipped_names",
     "sources_of",
+    "with_techniques",
     "without_pim",
 ]

@@ -19,9 +19,22 @@ def is_hf_config(path: Path) -> bool:
 def read_hf_config(path: Path) -> Node:
     """The tree of a workload with the file's fields. Raises Unreadable."""
     shown = str(path)
+    try:
+        text = read_text(path, shown)
+    except ValueError as error:
+        raise Unreadable(Mark(shown, 1, 1), f"not a configuration: {error}") from error
+    stem = path.stem if path.stem != "config" else path.resolve().parent.name
+    return hf_config_node(text, shown, stem)
+
+
+def hf_config_node(text: str, shown: str, stem: str) -> Node:
+    """The tree of a workload with the fields of a JSON text, named `stem` if they do not name it.
+
+    Raises Unreadable with line and column of `shown`.
+    """
     start = Mark(shown, 1, 1)
     try:
-        config = json.loads(read_text(path, shown), object_pairs_hook=_without_duplicates)
+        config = json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         mark = Mark(shown, error.lineno, error.colno)
         raise Unreadable(mark, f"not JSON: {error.msg.lower()}") from error
@@ -29,15 +42,14 @@ def read_hf_config(path: Path) -> Node:
         raise Unreadable(start, f"not a configuration: {error}") from error
     if not isinstance(config, dict):
         raise Unreadable(start, "need the fields of a Hugging Face config.json here")
-    name = model_name(config, path)
+    name = model_name(config, stem)
     entries = {"kind": "workload", "name": name, "title": name, "source": shown, "config": config}
     return _node(entries, start)
 
 
-def model_name(config: dict[str, Any], path: Path) -> str:
-    """Its `_name_or_path`, else the file's name, else that of its folder."""
+def model_name(config: dict[str, Any], stem: str) -> str:
+    """Its `_name_or_path`, else `stem`."""
     stated = config.get("_name_or_path")
-    stem = path.stem if path.stem != "config" else path.resolve().parent.name
     return Path(stated).name if isinstance(stated, str) and Path(stated).name else stem
 
 

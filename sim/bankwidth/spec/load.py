@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,10 +19,12 @@ from bankwidth.spec.device import DEVICES, AnyDeviceSpec
 from bankwidth.spec.explain import problems_of
 from bankwidth.spec.files import ROOT, find, is_path
 from bankwidth.spec.fit import FitParameter, fits_of
-from bankwidth.spec.hf_config import is_hf_config, read_hf_config
+from bankwidth.spec.hf_config import hf_config_node, is_hf_config, read_hf_config
 from bankwidth.spec.machine import MachineSpec
+from bankwidth.spec.option_text import parse_options
 from bankwidth.spec.problems import Problem, Unreadable, in_order, raise_problems
 from bankwidth.spec.provenance import physical_values
+from bankwidth.spec.techniques import TechniquesSpec
 from bankwidth.spec.tree import Node, plain
 from bankwidth.spec.workload import WorkloadSpec
 
@@ -75,8 +78,31 @@ def load_cells(name: str | Path = "nangate45-16nm") -> CellLibrarySpec:
 
 
 def load_workload(name: str | Path) -> WorkloadSpec:
-    """A workload by its shipped name, or a path of it or of a Hugging Face `config.json`."""
+    """A workload by its shipped name, a path of it or of a Hugging Face `config.json`, or that
+    file's text itself, pasted: what begins with a brace."""
+    if isinstance(name, str) and name.lstrip().startswith("{"):
+        return _pasted_workload(name)
     return _expect(find("workload", name), WorkloadSpec, ["workload"])
+
+
+def _pasted_workload(text: str) -> WorkloadSpec:
+    try:
+        root = hf_config_node(text, "pasted configuration", "pasted")
+    except Unreadable as error:
+        raise_problems([error.problem])
+    spec, problems = _validated(root, WorkloadSpec)
+    if not isinstance(spec, WorkloadSpec):
+        raise_problems(problems)
+    return spec
+
+
+def with_techniques(workload: WorkloadSpec, texts: Sequence[str]) -> WorkloadSpec:
+    """A workload with techniques turned on, or their options replaced, by `NAME:key=value,...`.
+
+    Raises SpecError with every mistake and its column.
+    """
+    chosen = parse_options("--with", texts, TechniquesSpec, workload.techniques)
+    return workload.model_copy(update={"techniques": chosen})
 
 
 def check_file(path: str | Path) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""A workload: a model, by the fields of its Hugging Face `config.json`, verbatim."""
+"""A workload: a model, by the fields of its Hugging Face `config.json`, and techniques."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bankwidth.spec.base import Relation, Spec, pick_mapping
+from bankwidth.spec.techniques import TechniquesSpec
 
 
 class WorkloadSpec(Spec):
@@ -17,6 +18,9 @@ class WorkloadSpec(Spec):
     name: str = Field(min_length=1)
     title: str
     config: dict[str, Any] = Field(description="fields of a Hugging Face config.json, verbatim")
+    techniques: TechniquesSpec = Field(
+        default=TechniquesSpec(), description="what changes operators, bytes and capacity"
+    )
 
     @classmethod
     def relations(cls, data: object) -> Iterator[Relation]:

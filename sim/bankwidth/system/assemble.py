@@ -14,8 +14,11 @@ from bankwidth.devices.ternary_lut.area_engine import engine_area
 from bankwidth.devices.ternary_lut.gates import gates_of
 from bankwidth.energy import Ledger, counted_energy_pj, static_energy_pj
 from bankwidth.mapping.pipeline import pipeline_tokens
-from bankwidth.mapping.plan import STREAM, Task
+from bankwidth.mapping.plan import FETCH, STREAM, Task
 from bankwidth.operators import Operator, Trace
+from bankwidth.operators.parallel import sharing_devices
+from bankwidth.operators.stages import stages_of
+from bankwidth.operators.trace import TOKENS_PER_STEP
 from bankwidth.results import Result, Table
 from bankwidth.spec import (
     CsdSpec,
@@ -57,8 +60,7 @@ def assemble(run: Run, trace: Trace, provenance: dict[str, Any]) -> Result:
     steps = list(trace.operators())
     groups = _by_operator(run, len(steps))
     times = operator_times([[run.records[i] for i in group] for group in groups], _starts(run))
-    parallel, price = wired.machine.parallel, wired.machine.price
-    devices = parallel.tensor if parallel else 1
+    price, devices = wired.machine.price, sharing_devices(trace)
     operators = _operators_table(run, steps, groups, times, ledger, spent_pj)
     return Result(
         machine=wired.machine.name,
@@ -95,19 +97,26 @@ def _stated(price: PriceSpec) -> dict[str, Any]:
 
 
 def _cost_dollars(run: Run, trace: Trace, energy_pj: float) -> float | None:
-    """Of the machine for the run. While a token passes a pipeline, others are in its stages."""
+    """Of all machines for the run. While a token passes a pipeline, others are in its stages.
+
+    The price of a machine of several devices is that of all; a workload may share out over several.
+    """
     machine = run.wired.machine
     if machine.price is None:
         return None
+    machines = 1 if machine.parallel else sharing_devices(trace) * stages_of(trace)
     at_once = pipeline_tokens(machine, trace)
-    time_s = ps_to_ns(run.latency_ps) / UNITS["time"]["s"] / at_once
+    time_s = ps_to_ns(run.latency_ps) / UNITS["time"]["s"] / at_once * machines
     return machine.price.run_dollars(time_s, energy_pj / UNITS["energy"]["J"])
 
 
-def _tokens(trace: Trace) -> int:
-    """Tokens produced; in a prefill, tokens read."""
-    per_sequence = trace.context if trace.phase == "prefill" else trace.output_tokens
-    return trace.batch * per_sequence
+def _tokens(trace: Trace) -> float:
+    """Tokens produced; in a prefill, tokens read. Speculation expects a part of a token, too."""
+    if trace.phase == "prefill":
+        return trace.batch * trace.context
+    per_step = trace.meta.get(TOKENS_PER_STEP, 1)
+    assert isinstance(per_step, int | float)
+    return trace.batch * trace.output_tokens * per_step
 
 
 def _by_operator(run: Run, operators: int) -> list[list[int]]:
@@ -118,15 +127,18 @@ def _by_operator(run: Run, operators: int) -> list[list[int]]:
 
 
 def _starts(run: Run) -> list[int] | None:
-    """When each operator starts, its streams left out; None where there are no streams."""
+    """When each operator starts, its streams left out; None where there are none, nor fetches.
+
+    What a fetch operator brings is wanted at its end: until then it is hidden behind others.
+    """
     tasks = run.plan.tasks
-    if not any([task.unit == STREAM for task in tasks]):
+    if not any([task.unit.startswith((STREAM, FETCH)) for task in tasks]):
         return None
     starts: dict[int, int] = {}
     for task, record in zip(tasks, run.records, strict=True):
         if task.unit != STREAM:
-            first = starts.get(task.operator, record.start_ps)
-            starts[task.operator] = min(first, record.start_ps)
+            start_ps = record.end_ps if task.unit.startswith(FETCH) else record.start_ps
+            starts[task.operator] = min(starts.get(task.operator, start_ps), start_ps)
     return [starts[operator] for operator in sorted(starts)]
 
 
@@ -441,8 +453,7 @@ def _areas(machine: MachineSpec) -> dict[str, float]:
 
 def _of_pipeline(run: Run, trace: Trace) -> dict[str, float]:
     """Tokens of all stages, while each has one under way."""
-    parallel = run.wired.machine.parallel
-    if parallel is None or parallel.pipeline == 1 or not run.latency_ps:
+    if stages_of(trace) == 1 or not run.latency_ps:
         return {}
     rate = _tokens(trace) * 1e12 / run.latency_ps
     return {"all_stages_tokens_per_s": rate * pipeline_tokens(run.wired.machine, trace)}

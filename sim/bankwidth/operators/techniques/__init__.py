@@ -3,12 +3,50 @@ options in spec/techniques."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+from bankwidth.operators.techniques import (
+    attention_at_kv,
+    chunked_prefill,
+    eviction,
+    expert_cache,
+    heads,
+    kv_offload,
+    kv_quant,
+    moe_routing,
+    paged,
+    parallel,
+    phase_split,
+    shared_prefix,
+    sparse_attention,
+    speculative,
+    weight_quant,
+    weight_streaming,
+    xquant,
+)
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.spec.techniques import TechniquesSpec
 
-TECHNIQUES: Final[tuple[Technique, ...]] = ()
+TECHNIQUES: Final[tuple[Technique, ...]] = (
+    heads.TECHNIQUE,
+    speculative.TECHNIQUE,
+    chunked_prefill.TECHNIQUE,
+    moe_routing.TECHNIQUE,
+    shared_prefix.TECHNIQUE,
+    eviction.TECHNIQUE,
+    sparse_attention.TECHNIQUE,
+    kv_quant.TECHNIQUE,
+    paged.TECHNIQUE,
+    xquant.TECHNIQUE,
+    kv_offload.TECHNIQUE,
+    parallel.TECHNIQUE,
+    weight_quant.TECHNIQUE,
+    weight_streaming.TECHNIQUE,
+    expert_cache.TECHNIQUE,
+    attention_at_kv.TECHNIQUE,
+    phase_split.TECHNIQUE,
+)
 
 
 def chosen(spec: TechniquesSpec | None) -> list[tuple[Technique, Any]]:
@@ -17,3 +55,14 @@ def chosen(spec: TechniquesSpec | None) -> list[tuple[Technique, Any]]:
         return []
     given = [(technique, getattr(spec, technique.name)) for technique in TECHNIQUES]
     return [(technique, options) for technique, options in given if options is not None]
+
+
+def described(steps: Sequence[tuple[Technique, Any]]) -> str:
+    """Techniques that are on as a command line has them: `kv_quant:k_bits=2,group=32, paged`."""
+    return ", ".join(_described(technique.name, options) for technique, options in steps)
+
+
+def _described(name: str, options: Any) -> str:
+    given = options.model_dump(exclude_unset=True, exclude={"source"}, by_alias=True)
+    values = ",".join(f"{key}={value}" for key, value in given.items())
+    return f"{name}:{values}" if values else name

@@ -1,0 +1,232 @@
+"""The commands of `bankwidth trace`: make, import, export and show operator traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bankwidth.cli.shared import (
+    ActivationDtype,
+    AsJson,
+    Batch,
+    Context,
+    Ep,
+    Force,
+    KvDtype,
+    Output,
+    Phase,
+    Pp,
+    Prompt,
+    Tp,
+    WeightDtype,
+    With,
+    Workload,
+    console,
+    print_json,
+    progress_bar,
+    say,
+    trace_of,
+    with_parallel,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bankwidth.operators import Trace
+
+trace_app = typer.Typer(
+    help="Operator traces: made from a model, other tools' in and out, shown.",
+    no_args_is_help=True,
+)
+Format = Annotated[
+    str | None,
+    typer.Option(help="Format of the other tool's file; by default told by content or suffix."),
+]
+
+
+@trace_app.command("make")
+def trace_make(
+    workload: Workload,
+    file: Annotated[Path, typer.Argument(help="Trace to write: .jsonl or .jsonl.gz.")],
+    phase: Phase = "decode",
+    batch: Batch = 1,
+    context: Context = 1024,
+    prompt: Prompt = None,
+    output: Output = 1,
+    weight_dtype: WeightDtype = "bf16",
+    activation_dtype: ActivationDtype = "bf16",
+    kv_dtype: KvDtype = "bf16",
+    techniques: With = None,
+    tp: Tp = None,
+    pp: Pp = None,
+    ep: Ep = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the operator trace of a model."""
+    from bankwidth.operators import write_trace
+
+    _check_free(file, force)
+    trace = trace_of(
+        workload,
+        phase=phase,
+        batch=batch,
+        context=context,
+        prompt=prompt,
+        output=output,
+        weight_dtype=weight_dtype,
+        activation_dtype=activation_dtype,
+        kv_dtype=kv_dtype,
+        techniques=with_parallel(techniques, tensor=tp, pipeline=pp, expert=ep),
+    )
+    write_trace(trace, file)
+    _say_written(trace, file, (), as_json)
+
+
+@trace_app.command("import")
+def trace_import(
+    source: Annotated[
+        Path, typer.Argument(help="PyTorch profiler JSON, Chakra, ONNX or CSV file; gzip allowed.")
+    ],
+    file: Annotated[Path, typer.Argument(help="Trace to write: .jsonl or .jsonl.gz.")],
+    format: Format = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the format, as step=3 (Kineto), batch=1 (a dimension of ONNX).",
+        ),
+    ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Leave out what is not understood, and mark the trace."),
+    ] = False,
+    measured: Annotated[
+        Path | None,
+        typer.Option(help="Write the recorded times here, as CSV for `bankwidth compare`."),
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a recorded or exported file of another tool into a trace that `run` takes.
+
+    Example: bankwidth trace import recorded.pt.trace.json.gz model.jsonl.gz
+    """
+    from bankwidth.operators import write_trace
+    from bankwidth.operators.formats import import_trace
+
+    for target in (file, *([measured] if measured else [])):
+        _check_free(target, force)
+    with progress_bar(f"import {source.name}"):
+        found = import_trace(source, format=format, partial=partial, **_options(options))
+    write_trace(found.trace, file)
+    if measured is not None:
+        _write_measured(found, measured)
+    _say_written(found.trace, file, found.lost, as_json)
+
+
+@trace_app.command("export")
+def trace_export(
+    source: Annotated[Path, typer.Argument(help="A trace, of any format that can be read.")],
+    file: Annotated[Path, typer.Argument(help="File to write; its suffix says the format.")],
+    format: Format = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trace for another tool, and say what its format cannot hold.
+
+    Example: bankwidth trace export model.jsonl.gz model.0.et
+    """
+    from bankwidth.operators.formats import export_trace, import_trace
+
+    trace = import_trace(source).trace
+    lost = export_trace(trace, file, format=format, force=force)
+    _say_written(trace, file, lost, as_json)
+
+
+@trace_app.command("show")
+def trace_show(
+    file: Annotated[Path, typer.Argument(help="A trace, of any format that can be read.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the blocks and operators of a trace."""
+    from bankwidth.operators.formats import import_trace
+    from bankwidth.report import print_trace
+
+    summary = _trace_summary(import_trace(file).trace)
+    if as_json:
+        print_json(summary)
+    else:
+        print_trace(summary, console())
+
+
+def _check_free(file: Path, force: bool) -> None:
+    from bankwidth.errors import OutputError
+
+    if file.exists() and not force:
+        raise OutputError(f"{file} exists; --force overwrites it")
+
+
+def _options(texts: Sequence[str] | None) -> dict[str, Any]:
+    """`key=value` of --set; whole numbers as such."""
+    from bankwidth.errors import UserError
+
+    options: dict[str, Any] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise UserError(f"--set {text}: need KEY=VALUE")
+        if key in options:
+            raise UserError(f"--set {text}: {key!r} is given twice")
+        options[key] = int(value) if value.lstrip("-").isdecimal() else value
+    return options
+
+
+def _say_written(trace: Trace, file: Path, lost: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "operators": trace.num_steps,
+                "blocks": len(trace.blocks),
+                "partial": bool(trace.meta.get("partial")),
+                "lost": list(lost),
+            }
+        )
+        return
+    for sentence in lost:
+        say(f"lost: {sentence}")
+    if trace.meta.get("partial"):
+        say(f"PARTIAL: left out are {trace.meta.get('left_out')}")
+    say(f"wrote {trace.num_steps} operators in {len(trace.blocks)} blocks to {file}")
+
+
+def _trace_summary(trace: Trace) -> dict[str, Any]:
+    return {
+        "model": trace.model,
+        "phase": trace.phase,
+        "batch": trace.batch,
+        "context": trace.context,
+        "dtypes": dict(trace.dtypes),
+        "weight_bytes": trace.weight_bytes,
+        "kv_bytes": trace.kv_bytes,
+        "activation_bytes": trace.activation_bytes,
+        "far_bytes": trace.far_bytes,
+        "meta": dict(trace.meta),
+        "operators": [
+            {
+                "block": block.name,
+                "repeat": block.repeat,
+                "name": op.name,
+                "kind": op.kind,
+                "flops": op.flops,
+                "read_bytes": op.read_bytes,
+                "write_bytes": op.write_bytes,
+            }
+            for block in trace.blocks
+            for op in block.operators
+        ],
+    }
