@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bankwidth.operators.attention import Attention
-from bankwidth.operators.base import Operator
+from bankwidth.operators.base import Operator, in_layer
 from bankwidth.operators.graph import pass_blocks
 from bankwidth.operators.kept import kept_bytes
 from bankwidth.operators.model import (
@@ -252,3 +252,11 @@ def test_the_newest_tokens_may_be_kept_plain() -> None:
     )  # fmt: skip
     keys, values = 64 * 8 * 2.5 / 8, 64 * 8 * 6 / 8
     assert op.stored_bytes == keys + values + 2 * 36 * 8 * 2
+
+
+@settings(deadline=None)
+@given(models(), st.integers(0, 99))
+def test_an_operator_of_another_layer_is_the_same_otherwise(model: ModelShape, layer: int) -> None:
+    run = uniform_pass("decode", batch=1, q_len=1, kv_len=9)
+    for _, op in operators(pass_blocks(model, run, PLAIN)):
+        assert in_layer(op, layer) == replace(op, layer=layer)

@@ -34,7 +34,8 @@ class Attention(Operator):
       activation that was just made of it.
     - `has_sinks`: a learned score per head beside those of the keys (GPT-OSS).
     - `remat_width`: in place of K and V the cache holds a vector of that width per token, of which
-      both are made on the way, by weights in `remat_dtype` (XQuant, arXiv 2508.10395).
+      both are made on the way, by weights in `remat_dtype` (XQuant, arXiv 2508.10395); it may have
+      as many `remat_parts`, each of which makes its part of them.
     """
 
     kind: ClassVar[str] = "attention"
@@ -46,7 +47,7 @@ class Attention(Operator):
     )  # fmt: skip
     rare_fields: ClassVar[tuple[str, ...]] = (
         "v_head_dim", "v_dtype", "window", "latent", "residual", "page", "stored_len", "kv_role",
-        "has_sinks", "remat_width", "remat_dtype",
+        "has_sinks", "remat_width", "remat_dtype", "remat_parts",
     )  # fmt: skip
 
     phase: Literal["prefill", "decode"]
@@ -70,6 +71,7 @@ class Attention(Operator):
     has_sinks: bool = False
     remat_width: int = 0
     remat_dtype: str | None = None
+    remat_parts: int = 1
 
     def check(self) -> None:
         check_choice(self, "phase", _PHASES)
@@ -92,6 +94,8 @@ class Attention(Operator):
             raise invalid(self, f"stored_len must be at least 0, got {self.stored_len}")
         if bool(self.remat_width) != bool(self.remat_dtype):
             raise invalid(self, "remat_width and remat_dtype are given together")
+        if self.remat_parts < 1 or self.remat_width % self.remat_parts:
+            raise invalid(self, f"{self.remat_width} are not {self.remat_parts} equal remat_parts")
         if self.latent and (self.v_head_dim or 0) > self.head_dim:
             raise invalid(self, f"latent: v_head_dim {self.v_head_dim} exceeds {self.head_dim}")
 
@@ -134,7 +138,8 @@ class Attention(Operator):
     @property
     def remat_flops(self) -> int:
         """Of making K and V again, of every token that is read."""
-        return 2 * self.batch * self.read_len * self.remat_width * self._made_width
+        inner = self.remat_width // self.remat_parts
+        return 2 * self.batch * self.read_len * inner * self._made_width
 
     @property
     def pairs(self) -> int:
@@ -216,7 +221,7 @@ class Attention(Operator):
         if self.has_sinks:
             yield weight(f"{self.name}.sinks", (self.n_heads,), self.dtype)
         if self.remat_dtype is not None:
-            shape = (self.remat_width, self._made_width)
+            shape = (self.remat_width // self.remat_parts, self._made_width)
             yield weight(f"{self.name}.remat", shape, self.remat_dtype)
 
     def _shape(self, tokens: int, heads: int) -> tuple[int, int, int, int]:

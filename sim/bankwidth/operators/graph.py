@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
+from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator, in_layer
 from bankwidth.operators.builder import Builder
 from bankwidth.operators.model import (
     AttentionShape,
@@ -49,13 +49,17 @@ def pass_blocks(model: ModelShape, run: Pass, dtypes: Dtypes, prefix: str = "") 
 
 def _layer_blocks(model: ModelShape, run: Pass, dtypes: Dtypes, prefix: str) -> list[Block]:
     blocks = []
+    known: dict[LayerShape, tuple[Operator, ...]] = {}
     first = 0
     for layer, group in groupby(model.layers):
         repeat = len(list(group))
-        builder = Builder(model, run, dtypes, first)
-        _layer(builder, layer)
+        if layer not in known:
+            builder = Builder(model, run, dtypes, first)
+            _layer(builder, layer)
+            known[layer] = tuple(builder.made)
+        operators = tuple([in_layer(op, first) for op in known[layer]])
         name = f"{prefix}layers {first}-{first + repeat - 1}"
-        blocks.append(Block(name=name, repeat=repeat, operators=tuple(builder.made)))
+        blocks.append(Block(name=name, repeat=repeat, operators=operators))
         first += repeat
     return blocks
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
 
 from bankwidth.errors import TraceError, did_you_mean
-from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
+from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator, in_layer
 from bankwidth.operators.dtypes import DTYPE_BITS, unknown_dtype
 
 Scalar = str | int | float | bool | None
@@ -169,6 +169,6 @@ def _in_layers(
 
 
 def _in_layer(operator: Operator, iteration: int) -> Operator:
-    if operator.layer == OUTSIDE or iteration == 0:
+    if operator.layer == OUTSIDE:
         return operator
-    return replace(operator, layer=operator.layer + iteration)
+    return in_layer(operator, operator.layer + iteration)
