@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "sim" / "bankwidth"
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("validate",),
+    ("validate", "serving"),
     ("simulation", "replaying"),
     ("provenance",),
     ("system",),

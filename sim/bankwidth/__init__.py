@@ -28,12 +28,16 @@ if TYPE_CHECKING:
         UserError,
     )
     from bankwidth.operators import Trace, make_trace, read_trace, write_trace
+    from bankwidth.operators.formats import export_trace, import_trace
     from bankwidth.replaying import ReplayOptions, replay_device, replay_drive
     from bankwidth.report import write_run
     from bankwidth.results import Result, Table
+    from bankwidth.serving.requests import read_requests, with_arrivals
+    from bankwidth.serving.run import ServingResult, serve
     from bankwidth.simulation import simulate
-    from bankwidth.spec import MachineSpec, WorkloadSpec, load_workload
+    from bankwidth.spec import MachineSpec, WorkloadSpec, load_workload, with_techniques
     from bankwidth.spec import load_machine as load_arch
+    from bankwidth.spec.serving import serving_spec
     from bankwidth.validate import compare, run_ops
 
 # name -> (module, attribute): imported when first used, so that `import bankwidth` is instant.
@@ -46,14 +50,20 @@ _LAZY = {
         "bankwidth.errors",
     ),
     **dict.fromkeys(("Trace", "make_trace", "read_trace", "write_trace"), "bankwidth.operators"),
+    **dict.fromkeys(("export_trace", "import_trace"), "bankwidth.operators.formats"),
     **dict.fromkeys(("Result", "Table"), "bankwidth.results"),
-    **dict.fromkeys(("MachineSpec", "WorkloadSpec", "load_workload"), "bankwidth.spec"),
+    **dict.fromkeys(
+        ("MachineSpec", "WorkloadSpec", "load_workload", "with_techniques"), "bankwidth.spec"
+    ),
+    **dict.fromkeys(("read_requests", "with_arrivals"), "bankwidth.serving.requests"),
+    **dict.fromkeys(("ServingResult", "serve"), "bankwidth.serving.run"),
     **dict.fromkeys(("compare", "run_ops"), "bankwidth.validate"),
     **dict.fromkeys(("ReplayOptions", "replay_device", "replay_drive"), "bankwidth.replaying"),
     "DrivePattern": "bankwidth.devices.nand.patterns",
     "Pattern": "bankwidth.devices.dram.patterns",
     "TernaryLutDesign": "bankwidth.devices.ternary_lut.area_core",
     "load_arch": "bankwidth.spec",
+    "serving_spec": "bankwidth.spec.serving",
     "simulate": "bankwidth.simulation",
     "ternary_lut_area": "bankwidth.devices.ternary_lut.area",
     "ternary_lut_designs": "bankwidth.devices.ternary_lut.design_space",
@@ -75,6 +85,7 @@ __all__ = [
     "Pattern",
     "ReplayOptions",
     "Result",
+    "ServingResult",
     "SimulationError",
     "SpecError",
     "Table",
@@ -85,16 +96,23 @@ __all__ = [
     "WorkloadSpec",
     "__version__",
     "compare",
+    "export_trace",
+    "import_trace",
     "load_arch",
     "load_workload",
     "make_trace",
+    "read_requests",
     "read_trace",
     "replay_device",
     "replay_drive",
     "run_ops",
+    "serve",
+    "serving_spec",
     "simulate",
     "ternary_lut_area",
     "ternary_lut_designs",
+    "with_arrivals",
+    "with_techniques",
     "write_run",
     "write_trace",
 ]

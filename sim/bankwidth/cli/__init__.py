@@ -10,6 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
+from bankwidth.cli.serving import (
+    ExactShapes,
+    Limit,
+    Rate,
+    RateScale,
+    RequestsFile,
+    Seed,
+    Serving,
+    Split,
+    serve_requests,
+)
 from bankwidth.cli.shared import (
     ActivationDtype,
     Arch,
@@ -30,6 +41,7 @@ from bankwidth.cli.shared import (
     With,
     Workload,
     console,
+    named_options,
     prepare_kernels,
     print_json,
     progress_bar,
@@ -68,6 +80,7 @@ def _root(
 
 @app.command()
 def run(
+    given: typer.Context,
     arch: Arch,
     workload: Workload,
     phase: Phase = "decode",
@@ -92,18 +105,52 @@ def run(
     no_pim: Annotated[
         bool, typer.Option("--without-pim", help="The same memory, its banks not computing.")
     ] = False,
+    requests: RequestsFile = None,
+    limit: Limit = None,
+    rate: Rate = None,
+    rate_scale: RateScale = None,
+    seed: Seed = 0,
+    serving: Serving = None,
+    split: Split = None,
+    exact_shapes: ExactShapes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a model on a machine and say where the time and the energy went."""
+    """Simulate a model on a machine and say where the time and the energy went.
+
+    With --requests, replay recorded requests: latencies, throughput, what the cache held.
+    """
     from bankwidth.report import check_target, print_result, write_run
     from bankwidth.simulation import simulate
-    from bankwidth.spec import load_machine, without_pim
+    from bankwidth.spec import load_machine, load_workload, with_techniques, without_pim
 
-    if out is not None:
+    _check_kind(named_options(given), requests is not None)
+    if out is not None and requests is None:
         check_target(out, force=force)
     machine = load_machine(arch)
     if no_pim:
         machine = without_pim(machine)
+    chosen = with_parallel(techniques, tensor=tp, pipeline=pp, expert=ep)
+    dtypes = {
+        "weight_dtype": weight_dtype, "activation_dtype": activation_dtype, "kv_dtype": kv_dtype,
+    }  # fmt: skip
+    if requests is not None:
+        serve_requests(
+            machine,
+            with_techniques(load_workload(workload), chosen),
+            requests,
+            limit=limit,
+            rate=rate,
+            rate_scale=rate_scale,
+            seed=seed,
+            serving=serving,
+            split=split,
+            out=out,
+            force=force,
+            as_json=as_json,
+            exact_shapes=exact_shapes,
+            **dtypes,
+        )
+        return
     trace = trace_of(
         workload,
         phase=phase,
@@ -111,10 +158,8 @@ def run(
         context=context,
         prompt=prompt,
         output=output,
-        weight_dtype=weight_dtype,
-        activation_dtype=activation_dtype,
-        kv_dtype=kv_dtype,
-        techniques=with_parallel(techniques, tensor=tp, pipeline=pp, expert=ep),
+        techniques=chosen,
+        **dtypes,
     )
     prepare_kernels()
     with progress_bar(f"{trace.model} on {machine.name}") as progress:
@@ -128,6 +173,21 @@ def run(
         print_json(result.to_json())
     else:
         print_result(result, console())
+
+
+_OF_ONE_RUN = ("phase", "batch", "context", "prompt", "output", "no_skip", "exact_memory")
+_OF_REQUESTS = ("limit", "rate", "rate_scale", "seed", "serving", "split", "exact_shapes")
+
+
+def _check_kind(given: list[str], has_requests: bool) -> None:
+    """Raises UserError for options of the other kind of run."""
+    from bankwidth.errors import UserError
+
+    wrong = [name for name in given if name in (_OF_ONE_RUN if has_requests else _OF_REQUESTS)]
+    if wrong:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        why = "requests say that themselves" if has_requests else "is for runs with --requests"
+        raise UserError(f"{names}: {why}")
 
 
 @app.command()
@@ -296,7 +356,7 @@ def replay(
     from bankwidth.replaying.kinds import check_options, kind_of
 
     kind = kind_of(device)
-    check_options(device, kind, _given(context))
+    check_options(device, kind, named_options(context))
     typed = {"count": count, "write_share": write_share, "stride": stride, "seed": seed}
     asked: dict[str, Any] = {
         "skip": not no_skip, "commands": commands, "window": window, "out": out, "force": force,
@@ -406,12 +466,6 @@ def _replay_drive(
         print_json(summary)
     else:
         print_drive(summary, console())
-
-
-def _given(context: typer.Context) -> list[str]:
-    """Names of the parameters that stand on the command line."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
 
 
 @app.command()

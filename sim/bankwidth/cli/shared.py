@@ -81,6 +81,12 @@ def with_parallel(techniques: list[str] | None, **ways: int | None) -> list[str]
     return [*(techniques or ()), *([f"parallel:{given}"] if given else ())]
 
 
+def named_options(context: typer.Context) -> list[str]:
+    """Names of the parameters that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
 def prepare_kernels() -> None:
     from bankwidth.kernel_cache import prepare
 

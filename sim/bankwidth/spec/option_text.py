@@ -34,18 +34,30 @@ def parse_options(option: str, texts: Sequence[str], model: type[S], base: S) ->
             problems.append(Problem(node.at, name, "given twice"))
         entries[name] = node
     root = Node(value=entries, mark=Mark(option, 1, 1))
-    return _checked(root, problems, model, base)
+    spec = _validated(root, problems, model)
+    given = {name: getattr(spec, name) for name in spec.model_fields_set}
+    return base.model_copy(update=given)
 
 
-def _checked(root: Node, problems: list[Problem], model: type[S], base: S) -> S:
+def parse_values(option: str, text: str, model: type[S]) -> S:
+    """A description of `key=value,key=value`. Raises SpecError with every mistake and its column."""
+    shown = f"{option} {text}"
+    try:
+        values = _values(shown, text, len(option) + 1)
+    except Unreadable as error:
+        raise_problems([error.problem])
+    return _validated(Node(value=values, mark=Mark(shown, 1, 1)), [], model)
+
+
+def _validated(root: Node, problems: list[Problem], model: type[S]) -> S:
+    """The description; raises SpecError with its mistakes and those found already."""
     try:
         spec = model.model_validate(plain(root))
     except ValidationError as error:
-        problems += problems_of(error, root, model)
+        problems = problems + problems_of(error, root, model)
     if problems:
         raise_problems(problems)
-    given = {name: getattr(spec, name) for name in spec.model_fields_set}
-    return base.model_copy(update=given)
+    return spec
 
 
 def _entry(shown: str, text: str, column: int) -> tuple[str, Node]:
@@ -53,15 +65,20 @@ def _entry(shown: str, text: str, column: int) -> tuple[str, Node]:
     mark = Mark(shown, 1, column + 1)
     if not name.strip():
         raise Unreadable(mark, "need NAME or NAME:key=value,key=value")
+    values = _values(shown, rest, column + len(name) + len(colon))
+    return name.strip(), Node(value=values, mark=mark, key_mark=mark)
+
+
+def _values(shown: str, text: str, at: int) -> dict[str, Node]:
+    """Pairs of a text that begins at a column, counted from 0."""
     values: dict[str, Node] = {}
-    at = column + len(name) + len(colon)
-    for part in _parts(rest):
+    for part in _parts(text):
         key, value = _pair(shown, part, at)
         if key in values:
             raise Unreadable(Mark(shown, 1, at + 1), f"{key!r} is given twice")
         values[key] = value
         at += len(part) + 1
-    return name.strip(), Node(value=values, mark=mark, key_mark=mark)
+    return values
 
 
 def _parts(text: str) -> Iterator[str]:
