@@ -24,6 +24,9 @@ def test_a_workload_is_named_as_its_file_and_makes_a_trace(path: Path) -> None:
     data = yaml.safe_load(path.read_text())
     assert data["name"] == path.stem
     assert data["source"]
-    trace = make_trace(Model(data["name"], data["config"]))
+    is_encoder = data["config"]["model_type"] in ("bert", "roberta")
+    trace = make_trace(
+        Model(data["name"], data["config"]), phase="prefill" if is_encoder else "decode", prompt=512
+    )
     assert trace.model == path.stem
     assert trace.flops > 0

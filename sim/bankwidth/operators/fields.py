@@ -30,9 +30,12 @@ class Fields:
     can name every problem. Which fields were asked for is kept: see `refuse_unread`.
     """
 
-    def __init__(self, config: Config, *, where: str, family: str) -> None:
+    def __init__(
+        self, config: Config, *, where: str, family: str, places: Mapping[str, str] | None = None
+    ) -> None:
         self._config = config
         self._where = where
+        self._places = places or {}  # file:line:col of fields, and under "" of all of them
         self.family = family
         self._problems: list[str] = []
         self._asked: set[str] = set()
@@ -146,13 +149,18 @@ class Fields:
                 self.problem(f"{name} is not a field of {self.family}{hint} (known: {known})")
 
     def problem(self, text: str) -> None:
-        self._problems.append(text)
+        """Notes what is wrong; `text` begins with the name of the field."""
+        place = self._places.get(text.split()[0])
+        self._problems.append(f"{place}: {text}" if place else text)
 
     def finish(self) -> None:
         """Raises SpecError with everything that was wrong."""
         if self._problems:
             lines = "".join(f"\n  {problem}" for problem in dict.fromkeys(self._problems))
-            raise SpecError(f"{self._where}: not a usable {self.family} configuration:{lines}")
+            place = f"{self._places['']}: " if self._places else ""
+            raise SpecError(
+                f"{place}{self._where}: not a usable {self.family} configuration:{lines}"
+            )
 
     def _find(self, names: tuple[str, ...], default: object) -> Any:
         self._asked.update(names)

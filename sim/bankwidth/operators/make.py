@@ -104,7 +104,8 @@ def _made(
     output_tokens: int,
 ) -> Trace:
     """Every step of the techniques for all of them, before the next step."""
-    model = model_shape(workload.config, workload.name)
+    places = getattr(workload, "config_places", None)
+    model = model_shape(workload.config, workload.name, places)
     dtypes = Dtypes(**{role: canonical_dtype(name) or name for role, name in named.items()})
     steps = chosen(getattr(workload, "techniques", None) if techniques is None else techniques)
     for technique, options in steps:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,10 @@ def hf_config_node(text: str, shown: str, stem: str) -> Node:
     if not isinstance(config, dict):
         raise Unreadable(start, "need the fields of a Hugging Face config.json here")
     name = model_name(config, stem)
-    entries = {"kind": "workload", "name": name, "title": name, "source": shown, "config": config}
-    return _node(entries, start)
+    entries = {"kind": "workload", "name": name, "title": name, "source": shown}
+    fields = {key: _placed(key, value, text, start) for key, value in config.items()}
+    root = {**_node(entries, start).children, "config": Node(value=fields, mark=start)}
+    return Node(value=root, mark=start)
 
 
 def model_name(config: dict[str, Any], stem: str) -> str:
@@ -60,6 +64,17 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"key {key!r} is there twice")
         fields[key] = value
     return fields
+
+
+def _placed(key: str, value: Any, text: str, start: Mark) -> Node:
+    """A field where its name first stands in the text; those of an object likewise."""
+    found = re.search(rf"{re.escape(json.dumps(key))}\s*:", text)
+    at = found.start() if found else 0
+    mark = Mark(start.file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+    if isinstance(value, dict):
+        inner = {str(name): _placed(str(name), each, text, mark) for name, each in value.items()}
+        return Node(value=inner, mark=mark, key_mark=mark)
+    return replace(_node(value, mark), key_mark=mark)
 
 
 def _node(value: Any, mark: Mark) -> Node:

@@ -82,7 +82,18 @@ def load_workload(name: str | Path) -> WorkloadSpec:
     file's text itself, pasted: what begins with a brace."""
     if isinstance(name, str) and name.lstrip().startswith("{"):
         return _pasted_workload(name)
-    return _expect(find("workload", name), WorkloadSpec, ["workload"])
+    loaded = _load(find("workload", name), ["workload"])
+    if loaded.root is None or not isinstance(loaded.spec, WorkloadSpec):
+        raise_problems(loaded.problems)
+    return loaded.spec.placed(_config_places(loaded.root))
+
+
+def _config_places(root: Node) -> dict[str, str]:
+    """Where the configuration's fields stand; outer ones count before those within them."""
+    config = root.children["config"]
+    inner = {k: v for each in config.children.values() for k, v in each.children.items()}
+    fields = {**inner, **config.children}
+    return {"": str(config.at), **{name: str(node.at) for name, node in fields.items()}}
 
 
 def _pasted_workload(text: str) -> WorkloadSpec:
@@ -93,7 +104,7 @@ def _pasted_workload(text: str) -> WorkloadSpec:
     spec, problems = _validated(root, WorkloadSpec)
     if not isinstance(spec, WorkloadSpec):
         raise_problems(problems)
-    return spec
+    return spec.placed(_config_places(root))
 
 
 def with_techniques(workload: WorkloadSpec, texts: Sequence[str]) -> WorkloadSpec:

@@ -318,3 +318,82 @@ def test_the_router_s_bias_is_that_of_the_method(shape_of: Callable[..., ModelSh
 
     assert (has_bias("deepseek-v3", ...), has_bias("deepseek-v2", ...)) == (True, False)
     assert (has_bias("deepseek-v3", "greedy"), has_bias("deepseek-v2", "noaux_tc")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("jamba-v0.1", ("attn_layer_period", "attn_layer_offset", "expert_layer_period",
+                        "expert_layer_offset", "num_experts", "num_experts_per_tok",
+                        "mamba_d_state", "mamba_d_conv", "mamba_expand", "mamba_dt_rank",
+                        "mamba_conv_bias", "mamba_proj_bias", "num_key_value_heads")),
+        ("phi-1.5", ("partial_rotary_factor", "hidden_act", "intermediate_size",
+                     "num_key_value_heads")),
+        ("qwen3-30b-a3b", ("num_key_value_heads", "num_experts", "num_experts_per_tok",
+                           "moe_intermediate_size", "decoder_sparse_step", "mlp_only_layers")),
+        ("qwen1.5-moe-a2.7b", ("num_key_value_heads", "num_experts", "num_experts_per_tok",
+                               "moe_intermediate_size", "shared_expert_intermediate_size")),
+        ("qwen3-next-80b-a3b", ("full_attention_interval", "partial_rotary_factor", "head_dim",
+                                "num_key_value_heads", "num_experts", "num_experts_per_tok",
+                                "moe_intermediate_size", "shared_expert_intermediate_size",
+                                "linear_num_key_heads", "linear_num_value_heads",
+                                "linear_key_head_dim", "linear_value_head_dim",
+                                "linear_conv_kernel_dim")),
+        ("deepseek-v2", ("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
+                         "v_head_dim", "moe_layer_freq", "topk_method")),
+        ("llama-4-scout", ("intermediate_size", "intermediate_size_mlp", "num_key_value_heads",
+                           "head_dim", "num_local_experts", "num_experts_per_tok",
+                           "interleave_moe_layer_step", "attention_chunk_size", "use_qk_norm",
+                           "no_rope_layers")),
+        ("gpt-oss-120b", ("num_local_experts", "num_experts_per_tok", "num_key_value_heads",
+                          "head_dim", "sliding_window", "attention_bias", "layer_types")),
+        ("gemma-7b", ("num_key_value_heads", "head_dim", "hidden_activation", "hidden_act")),
+        ("gemma-2-9b", ("head_dim", "hidden_activation", "sliding_window")),
+        ("gemma-3-12b", ("sliding_window_pattern",)),
+        ("mamba-2.8b", ("state_size", "expand", "conv_kernel", "time_step_rank", "use_bias",
+                        "use_conv_bias")),
+        ("mamba2-2.7b", ("head_dim", "state_size", "expand", "conv_kernel", "use_conv_bias")),
+        ("mixtral-8x7b", ("num_local_experts", "num_experts_per_tok", "sliding_window")),
+        ("phi-3.5-moe", ("num_local_experts", "num_experts_per_tok", "intermediate_size")),
+        ("gpt-neox-20b", ("rotary_pct", "hidden_act")),
+        ("starcoder", ("multi_query", "n_inner", "activation_function")),
+        ("falcon-7b", ("multi_query", "parallel_attn", "new_decoder_architecture", "bias")),
+        ("matmul-free-370m", ("num_heads", "expand_ratio", "hidden_ratio", "use_lower_bound")),
+        ("bert-base", ("max_position_embeddings", "type_vocab_size", "hidden_act")),
+        ("smollm3-3b", ("num_key_value_heads", "no_rope_layer_interval")),
+        ("bitnet-2b-4t", ("hidden_act",)),
+    ],
+)  # fmt: skip
+def test_what_the_class_defaults_to_may_be_left_out(
+    name: str, fields: tuple[str, ...], shape_of: Callable[..., ModelShape]
+) -> None:
+    assert shape_of(name, **dict.fromkeys(fields, ...)) == shape_of(name)
+
+
+def test_a_model_without_experts_is_dense(shape_of: Callable[..., ModelShape]) -> None:
+    none = {"num_experts_per_tok": 0}
+    assert sparse(shape_of("qwen3-30b-a3b", num_experts=0, **none)) == []
+    assert sparse(shape_of("llama-4-scout", num_local_experts=0, **none)) == []
+    no_step = {"num_local_experts": 0, "interleave_moe_layer_step": 0, "moe_layers": []}
+    assert sparse(shape_of("llama-4-scout", **none, **no_step)) == []
+    assert sparse(shape_of("llama-4-scout", moe_layers=[])) == []
+    assert sparse(shape_of("deepseek-v2", n_routed_experts=None)) == []
+    assert sparse(shape_of("jamba-v0.1", num_experts=0)) == []
+
+
+def test_a_shared_expert_of_width_0_is_none(shape_of: Callable[..., ModelShape]) -> None:
+    feed = shape_of("qwen3-next-80b-a3b", shared_expert_intermediate_size=0).layers[0].mlp
+    assert isinstance(feed, MoeShape)
+    assert (feed.shared, feed.shared_gate) == (None, False)
+
+
+def test_jamba_may_list_its_kinds(shape_of: Callable[..., ModelShape]) -> None:
+    kinds = ["attention"] + ["mamba"] * 31
+    model = shape_of("jamba-v0.1", layers_block_type=kinds)
+    attends = [i for i, x in enumerate(model.layers) if isinstance(x.attention, AttentionShape)]
+    assert attends == [0]
+
+
+def test_positions_default_to_those_of_the_class(shape_of: Callable[..., ModelShape]) -> None:
+    assert shape_of("gpt2", n_positions=...).max_tokens == 1024
+    assert shape_of("opt-125m", max_position_embeddings=...).position_rows == 2050

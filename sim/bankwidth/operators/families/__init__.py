@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from bankwidth.errors import SpecError
@@ -94,20 +94,26 @@ FAMILIES: Final[dict[str, Callable[[Fields], ModelShape]]] = {
 }
 
 
-def model_shape(config: Config, where: str) -> ModelShape:
+def model_shape(config: Config, where: str, places: Mapping[str, str] | None = None) -> ModelShape:
     """The shape of the model that a Hugging Face configuration describes.
 
     Raises SpecError for an unknown `model_type`, for fields that are missing or wrong, and for
     fields that would change layers in a way the family does not have: all of them in one message
-    that starts with `where`.
+    that starts with `where`, and with the places of fields where they are known.
     """
     config = text_config(config)
-    family = _family(config, where)
-    fields = Fields(config, where=where, family=family)
+    family = _family(config, _placed(where, places or {}))
+    fields = Fields(config, where=where, family=family, places=places)
     shape = FAMILIES[family](fields)
     fields.refuse_unread(STRUCTURAL)
     fields.finish()
     return shape
+
+
+def _placed(where: str, places: Mapping[str, str]) -> str:
+    """With the place of what names the family, where it is known."""
+    place = places.get("model_type", places.get(""))
+    return f"{place}: {where}" if place else where
 
 
 def _family(config: Config, where: str) -> str:

@@ -53,6 +53,9 @@ def _attention(fields: Fields) -> LatentShape:
 def _feeds(fields: Fields, layers: int, first_dense: int, router_bias: bool) -> list[Feed]:
     """Experts from `first_k_dense_replace` on, in every `moe_layer_freq`-th layer."""
     dense = mlp(fields, "intermediate_size")
+    if fields.is_null("n_routed_experts"):
+        fields.has("moe_intermediate_size", "n_shared_experts")  # of no layer: nothing to refuse
+        return [dense] * layers
     sparse = replace(_experts(fields), router_bias=router_bias)
     first = fields.integer("first_k_dense_replace", default=first_dense, least=0)
     period = fields.integer("moe_layer_freq", default=1)

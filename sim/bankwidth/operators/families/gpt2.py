@@ -23,7 +23,7 @@ def gpt_bigcode_shape(fields: Fields) -> ModelShape:
 def _shape(fields: Fields, *, multi_query: bool, function: str) -> ModelShape:
     hidden = fields.integer("n_embd", "hidden_size")
     layers = fields.integer("n_layer", "num_hidden_layers")
-    positions = fields.integer("n_positions", "n_ctx", "max_position_embeddings")
+    positions = fields.integer("n_positions", "n_ctx", "max_position_embeddings", default=1024)
     dense = mlp(
         fields, "n_inner", "intermediate_size", functions=PLAIN, function=function,
         has_bias=True, default=4 * hidden,

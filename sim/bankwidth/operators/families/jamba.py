@@ -5,7 +5,9 @@ Bamba (IBM 2024) has Mamba-2 layers and no experts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from bankwidth.operators.families.llama import biased
 from bankwidth.operators.families.mamba import selective_scan, ssd_scan, step_rank
@@ -21,16 +23,20 @@ from bankwidth.operators.families.parts import (
 from bankwidth.operators.fields import Fields
 from bankwidth.operators.model import AttentionShape, Feed, LayerShape, ModelShape, ScanShape
 
+_KINDS: Final = ("mamba", "attention")
+
 
 def jamba_shape(fields: Fields) -> ModelShape:
     """No positions; norms of step, B and C inside each Mamba part."""
     hidden, layers = sizes(fields)
     attended = _jamba_attention(fields, hidden)
     scan = _jamba_scan(fields, hidden)
+    stated = fields.per_layer("layers_block_type", layers=layers, known=_KINDS)
     attends = _layers_of(fields, "attn_layer", period=8, offset=4)
+    kinds: Sequence[str] = stated or [_KINDS[layer in attends] for layer in range(layers)]
     parts = [
-        LayerShape(attention=attended if layer in attends else scan, mlp=feed)
-        for layer, feed in enumerate(_feeds(fields, layers))
+        LayerShape(attention=attended if kind == "attention" else scan, mlp=feed)
+        for kind, feed in zip(kinds, _feeds(fields, layers), strict=True)
     ]
     return decoder(fields, hidden, parts, tied=False)
 
@@ -83,7 +89,7 @@ def _bamba_scan(fields: Fields, hidden: int) -> ScanShape:
 
 def _feeds(fields: Fields, layers: int) -> list[Feed]:
     dense = mlp(fields, "intermediate_size")
-    if fields.integer(*EXPERTS, default=16) == 1:
+    if fields.integer(*EXPERTS, default=16, least=0) <= 1:
         return [dense] * layers
     sparse = moe(fields, dense, experts=16, topk=2)
     chosen = _layers_of(fields, "expert_layer", period=2, offset=1)

@@ -55,8 +55,10 @@ def _chunk(fields: Fields, kinds: Sequence[str]) -> int | None:
 def _feeds(fields: Fields, layers: int) -> list[Feed]:
     expert = mlp(fields, "intermediate_size", default=8192)
     sparse = replace(moe(fields, expert, experts=16, topk=1), shared=expert)
+    step = fields.integer("interleave_moe_layer_step", default=1, least=min(1, sparse.experts))
     dense = mlp(fields, "intermediate_size_mlp", default=16384)
-    step = fields.integer("interleave_moe_layer_step", default=1)
     stated = fields.integers("moe_layers")
+    if not sparse.experts:
+        return [dense] * layers
     chosen = range(step - 1, layers, step) if stated is None else stated
     return [sparse if layer in chosen else dense for layer in range(layers)]

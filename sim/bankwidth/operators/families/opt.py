@@ -16,7 +16,7 @@ _POSITION_OFFSET: Final = 2
 def opt_shape(fields: Fields) -> ModelShape:
     """As GPT-2 with relu; OPT-350M norms after each part and projects a narrower embedding."""
     hidden, layers = sizes(fields)
-    positions = fields.integer("max_position_embeddings")
+    positions = fields.integer("max_position_embeddings", default=2048)
     fields.only("layer_norm_elementwise_affine", True)
     norm_first = fields.flag("do_layer_norm_before", default=True)
     has_bias = fields.flag("enable_bias", default=True)

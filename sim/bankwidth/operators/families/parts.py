@@ -138,10 +138,13 @@ def mlp(
 def moe(
     fields: Fields, expert: MlpShape, *, experts: int | None = None, topk: int | None = None
 ) -> MoeShape:
-    """`expert` as often as the fields say; `experts` and `topk` are the class's defaults."""
-    count = fields.integer(*EXPERTS, default=experts)
-    taken = fields.integer("num_experts_per_tok", default=topk)
-    if taken > count:
+    """`expert` as often as the fields say; `experts` and `topk` are the class's defaults.
+
+    A count of 0 is allowed: of a model whose layers are all dense.
+    """
+    count = fields.integer(*EXPERTS, default=experts, least=0)
+    taken = fields.integer("num_experts_per_tok", default=topk, least=min(1, count))
+    if taken > count > 0:
         fields.problem(f"num_experts_per_tok {taken} is more than the {count} experts")
     return MoeShape(experts=count, topk=taken, expert=expert)
 

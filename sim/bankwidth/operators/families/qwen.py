@@ -68,7 +68,9 @@ def qwen3_moe_shape(fields: Fields) -> ModelShape:
 
 
 def with_shared(fields: Fields, sparse: MoeShape, width: int) -> MoeShape:
-    """With the expert that all tokens take; `width` is the class's default."""
+    """With the expert that all tokens take, unless its width is 0; `width` is the default."""
+    if fields.raw("shared_expert_intermediate_size") == 0:
+        return sparse
     shared = mlp(fields, "shared_expert_intermediate_size", default=width)
     return replace(sparse, shared=shared, shared_gate=True)
 
@@ -78,6 +80,8 @@ def feeds(fields: Fields, layers: int, sparse: MoeShape) -> list[Feed]:
     dense = mlp(fields, "intermediate_size", default=5632)
     step = fields.integer("decoder_sparse_step", default=1)
     without = fields.integers("mlp_only_layers") or ()
+    if not sparse.experts:
+        return [dense] * layers
     return [dense if (layer + 1) % step or layer in without else sparse for layer in range(layers)]
 
 
