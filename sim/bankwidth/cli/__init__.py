@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bankwidth.cli.serving import (
+    Concurrency,
     ExactShapes,
     Limit,
     Rate,
@@ -110,6 +111,7 @@ def run(
     rate: Rate = None,
     rate_scale: RateScale = None,
     seed: Seed = 0,
+    concurrency: Concurrency = None,
     serving: Serving = None,
     split: Split = None,
     exact_shapes: ExactShapes = False,
@@ -142,6 +144,7 @@ def run(
             rate=rate,
             rate_scale=rate_scale,
             seed=seed,
+            concurrency=concurrency,
             serving=serving,
             split=split,
             out=out,
@@ -176,7 +179,9 @@ def run(
 
 
 _OF_ONE_RUN = ("phase", "batch", "context", "prompt", "output", "no_skip", "exact_memory")
-_OF_REQUESTS = ("limit", "rate", "rate_scale", "seed", "serving", "split", "exact_shapes")
+_OF_REQUESTS = (
+    "limit", "rate", "rate_scale", "seed", "concurrency", "serving", "split", "exact_shapes",
+)  # fmt: skip
 
 
 def _check_kind(given: list[str], has_requests: bool) -> None:

@@ -41,6 +41,13 @@ RateScale = Annotated[
     typer.Option(help="So many times as many requests a second.", rich_help_panel=PANEL),
 ]
 Seed = Annotated[int, typer.Option(help="Of the arrivals that are drawn.", rich_help_panel=PANEL)]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        help="So many users, each with one request at a time; arrivals do not count.",
+        rich_help_panel=PANEL,
+    ),
+]
 Serving = Annotated[
     list[str] | None,
     typer.Option(
@@ -80,6 +87,7 @@ def serve_requests(
     rate: float | None,
     rate_scale: float | None,
     seed: int,
+    concurrency: int | None,
     serving: Sequence[str] | None,
     split: str | None,
     out: Path | None,
@@ -96,6 +104,9 @@ def serve_requests(
 
     options = serving_spec(serving_options(serving or ()))
     pools = _pools(split)
+    if concurrency is not None:
+        _check_alone({"--rate": rate, "--rate-scale": rate_scale, "--split": split})
+        model["concurrency"] = concurrency
     asked = with_arrivals(read_requests(file, limit), rate=rate, scale=rate_scale, seed=seed)
     if out is not None:
         check_target(out, force=force, files=SERVING_FILES)
@@ -112,6 +123,15 @@ def serve_requests(
         print_serving(summary, console())
     if not result.complete:
         raise typer.Exit(130)
+
+
+def _check_alone(others: dict[str, Any]) -> None:
+    """Raises UserError for options that make no sense with --concurrency."""
+    from bankwidth.errors import UserError
+
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: not with --concurrency, where users wait for answers")
 
 
 def _pools(split: str | None) -> ServingSplitSpec | None:

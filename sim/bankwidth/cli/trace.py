@@ -117,15 +117,17 @@ def trace_import(
     """
     from bankwidth.operators import write_trace
     from bankwidth.operators.formats import import_trace
+    from bankwidth.operators.formats.measured import write_measured
 
     for target in (file, *([measured] if measured else [])):
         _check_free(target, force)
     with progress_bar(f"import {source.name}"):
         found = import_trace(source, format=format, partial=partial, **_options(options))
-    write_trace(found.trace, file)
+    lost = found.lost
     if measured is not None:
-        _write_measured(found, measured)
-    _say_written(found.trace, file, found.lost, as_json)
+        lost += write_measured(found, measured, force=force)
+    write_trace(found.trace, file)
+    _say_written(found.trace, file, lost, as_json)
 
 
 @trace_app.command("export")
