@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--models", nargs="+", default=MODELS)
     arguments = parser.parse_args()
-    workloads = [*map(load_workload, arguments.models), Layered()]
+    workloads: list[Any] = [*map(load_workload, arguments.models), Layered()]
     for workload in workloads:
         step = seconds(workload, context=arguments.context)
         steps = seconds(workload, phase="generate", prompt=arguments.context, output=100)

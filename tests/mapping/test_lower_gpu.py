@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.gpu_task import stored_instructions
 from bankwidth.mapping.lower_gpu import GpuLowering
 from bankwidth.mapping.plan import Placement, Task
-from bankwidth.operators import Attention, Collective, Matmul, Operator, packed_bytes
+from bankwidth.operators import (
+    Attention,
+    Collective,
+    Conv,
+    Elementwise,
+    KvRead,
+    Matmul,
+    Operator,
+    Score,
+    Select,
+    packed_bytes,
+)
 from bankwidth.spec import GpuSpec, load_device, load_machine
 
 
@@ -148,3 +163,114 @@ def test_a_library_may_start_its_products_sooner() -> None:
         for name in ("vllm", "sglang")
     )
     assert sglang - vllm == pytest.approx(1000 * (spec.matmul.start_ns - own), abs=2)
+
+
+def cached(**changes: Any) -> Attention:
+    return replace(attention(8, 4096), **changes)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["fp8", "int8_g32", "int4_g128", "int4_g64z", "int2_g32", "mxfp4"]
+)
+def test_keys_and_values_are_read_as_they_are_stored(dtype: str) -> None:
+    (task,) = lowered(cached(kv_dtype=dtype), gpu())
+    assert loaded([task]) == 2 * packed_bytes(8 * 4096 * 8 * 128, dtype)
+    assert ("vector bf16" in task.counts) == (not dtype.startswith("fp"))
+
+
+def test_keys_and_values_may_be_stored_differently_and_the_newest_plain() -> None:
+    (task,) = lowered(cached(kv_dtype="int4_g32", v_dtype="int2_g32", residual=128), gpu())
+    old, new = 8 * (4096 - 128) * 8 * 128, 8 * 128 * 8 * 128
+    packed = packed_bytes(old, "int4_g32") + packed_bytes(old, "int2_g32")
+    assert loaded([task]) == pytest.approx(packed + 2 * 2 * new, abs=8)
+    (all_packed,) = lowered(cached(kv_dtype="int4_g32", v_dtype="int2_g32"), gpu())
+    assert task.counts["vector bf16"] < all_packed.counts["vector bf16"]
+
+
+def test_a_latent_is_read_once_for_keys_and_values() -> None:
+    (task,) = lowered(
+        cached(n_kv_heads=1, n_heads=128, head_dim=576, v_head_dim=512, latent=True), gpu()
+    )
+    assert loaded([task]) == 8 * 4096 * 576 * 2
+    assert "FlashMLA" in task.detail
+
+
+def test_a_window_reads_what_its_tokens_see() -> None:
+    (task,) = lowered(cached(window=512), gpu())
+    assert loaded([task]) == 2 * 8 * 512 * 8 * 128 * 2
+    (task,) = lowered(cached(window=512, q_len=100, phase="prefill"), gpu())
+    assert loaded([task]) == 2 * 8 * 611 * 8 * 128 * 2
+
+
+def test_tables_of_pages_and_sinks_are_read_too() -> None:
+    (task,) = lowered(cached(page=16, has_sinks=True), gpu())
+    assert loaded([task]) == 2 * 8 * 4096 * 8 * 128 * 2 + 8 * 256 * 4 + 32 * 2
+
+
+def test_keys_and_values_that_were_just_made_may_still_be_in_the_l2() -> None:
+    small, large = (
+        lowered(replace(attention(1, tokens), kv_role="activation"), gpu())
+        for tokens in (512, 65536)
+    )
+    assert loaded(small) == 0
+    assert loaded(large) == 2 * 65536 * 8 * 128 * 2 + 32 * 128 * 2
+
+
+def test_scores_of_cached_rows_read_the_rows() -> None:
+    op = Score(
+        name="s", batch=8, q_len=1, rows=4096, n_heads=32, n_kv_heads=8, width=32, dtype="bf16",
+        kv_dtype="int4_g32",
+    )  # fmt: skip
+    (task,) = lowered(op, gpu())
+    assert loaded([task]) == pytest.approx(op.inputs[1].size_bytes, abs=8)
+    assert task.counts["tensor bf16"] == op.flops
+    assert task.counts["vector bf16"] > 0
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Select(name="t", rows=64, width=8192, k=256, dtype="bf16"),
+        KvRead(name="r", tokens=4096, width=4096, dtype="bf16", kv_dtype="int4_g128"),
+        Conv(name="c", batch=1, q_len=4096, width=4096, taps=4, dtype="bf16"),
+        Elementwise(name="m", function="merge", elements=4096, num_inputs=5, dtype="bf16"),
+        Elementwise(name="g", function="gelu_mul", elements=1 << 20, num_inputs=2, dtype="bf16",
+                    rows=256),
+        Elementwise(name="h", function="relu2_mul", elements=1 << 20, num_inputs=2, dtype="bf16"),
+    ],
+    ids=lambda op: op.name,
+)  # fmt: skip
+def test_new_kernels_of_vectors_are_one_each_and_bounded_by_their_bytes(op: Operator) -> None:
+    (task,) = lowered(op, gpu())
+    spec = gpu()
+    moved_ns = (op.read_bytes + op.write_bytes) / spec.l2_bandwidth_bytes_per_ns
+    assert task.compute_ps >= 1000 * moved_ns
+    assert loaded([task]) <= op.read_bytes
+    assert sum(t.size_bytes for t in task.stores) == op.write_bytes
+
+
+def test_zeros_of_sparse_weights_are_neither_read_nor_converted() -> None:
+    dense, sparse = (lowered(stored(dtype, "bf16"), gpu())[0] for dtype in ("int4", "int4_2of4"))
+    # two of four values, each with its place in two bits
+    assert loaded([sparse]) == pytest.approx(3 / 4 * loaded([dense]))
+    assert stored_instructions("int4_2of4", "bf16") == stored_instructions("int4", "bf16") / 2
+
+
+def test_plain_floats_are_converted_by_nobody_and_coded_ones_are() -> None:
+    for name in ("fp8", "bf16", "fp8_b128", "bf16_2of4"):
+        assert stored_instructions(name, "bf16") == 0.0
+    assert stored_instructions("int4", "int8") == 0.0
+    assert stored_instructions("dfloat11", "bf16") > stored_instructions("int8", "bf16") > 0
+
+
+def test_keys_and_values_made_on_the_way_are_read_as_what_they_are_made_of() -> None:
+    op = cached(remat_width=2048, remat_dtype="bf16", kv_dtype="int4_g128")
+    (task,) = lowered(op, gpu())
+    weights = 2048 * 2 * 8 * 128 * 2
+    assert loaded([task]) == pytest.approx(
+        packed_bytes(8 * 4096 * 2048, "int4_g128") + weights, 1e-6
+    )
+    (plain,) = lowered(cached(), gpu())
+    assert task.counts["tensor bf16"] - plain.counts["tensor bf16"] == op.remat_flops
+    assert task.compute_ps > plain.compute_ps
+    assert task.ideal_ps > plain.ideal_ps

@@ -12,7 +12,7 @@ from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.lower_moe import MoeLowering, moe_shape
 from bankwidth.mapping.plan import Placement
-from bankwidth.operators import Moe
+from bankwidth.operators import Moe, packed_bytes
 from bankwidth.spec import GpuSpec, MoeKernelsSpec, load_device
 
 KERNELS: dict[str, Any] = {
@@ -99,3 +99,39 @@ def test_a_device_without_such_kernels_is_refused(
     bare = replace(lowering, chip=replace(lowering.chip, moe=None))
     with pytest.raises(MappingError, match="engine 'gpu' cannot run moe 'experts': its device has"):
         bare.tasks(OPERATOR, 0, "gpu", context)
+
+
+@pytest.mark.parametrize("dtype", ["fp8", "int8", "int4_g128", "mxfp4", "q4_0"])
+def test_experts_are_read_as_they_are_stored_and_converted(
+    lowering: MoeLowering, context: LoweringContext, dtype: str
+) -> None:
+    plain = OPERATOR
+    packed = replace(OPERATOR, weight_dtype=dtype)
+    read = [
+        sum(
+            t.size_bytes
+            for task in lowering.tasks(op, 0, "gpu", context)
+            if task.name in ("experts up", "experts down")
+            for t in task.loads
+        )
+        for op in (plain, packed)
+    ]
+    saved = sum(t.size_bytes for t in plain.weights) - sum(t.size_bytes for t in packed.weights)
+    assert read[0] - read[1] == pytest.approx(saved, abs=8)
+    shape = moe_shape(packed)
+    assert (shape.w_instructions > 0) == (not dtype.startswith("fp"))
+    stored = packed_bytes(packed.hidden * packed.up_width, dtype)
+    assert shape.w_bytes == stored / (packed.hidden * packed.up_width)
+
+
+def test_conversions_take_time_where_experts_have_many_tokens(
+    lowering: MoeLowering, context: LoweringContext
+) -> None:
+    op = replace(OPERATOR, tokens=65536)
+    plain, packed = (
+        {task.name: task for task in lowering.tasks(each, 0, "gpu", context)}
+        for each in (replace(op, weight_dtype="fp8"), replace(op, weight_dtype="int8"))
+    )
+    for name in ("experts up", "experts down"):
+        assert packed[name].compute_ps > plain[name].compute_ps
+        assert packed[name].loads[0].size_bytes == plain[name].loads[0].size_bytes

@@ -69,14 +69,16 @@ def test_size_of_a_tensor_is_its_elements_times_the_width() -> None:
 )
 def test_composed_formats_hold_scales_and_places(dtype: str, bits: float) -> None:
     assert 8 * packed_bytes(2**20, dtype) == 2**20 * bits
-    assert dtype in DTYPE_BITS and canonical_dtype(dtype.upper()) == dtype
+    assert dtype in DTYPE_BITS
+    assert canonical_dtype(dtype.upper()) == dtype
 
 
 @pytest.mark.parametrize(
     "name", ["int4_g0", "int4_g", "int4_4of4", "int4_0of4", "q4_0_g32", "bf17_g8", "int4_g128q"]
 )
 def test_a_composed_format_that_means_nothing_is_unknown(name: str) -> None:
-    assert canonical_dtype(name) is None and name not in DTYPE_BITS
+    assert canonical_dtype(name) is None
+    assert name not in DTYPE_BITS
 
 
 @given(st.integers(1, 10**6), st.integers(1, 8), st.integers(1, 300))

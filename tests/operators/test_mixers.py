@@ -1,4 +1,4 @@
-"""Layers of every kind: what a pass reads and keeps is what the model's shape says that it stores."""
+"""Layers of every kind: what a pass reads and keeps is what the model's shape says."""
 
 from __future__ import annotations
 
@@ -221,7 +221,8 @@ def test_an_encoder_keeps_nothing_and_sees_all() -> None:
     run = uniform_pass("prefill", batch=2, q_len=7, kv_len=7)
     blocks = pass_blocks(model, run, PLAIN)
     (op,) = attentions(model, run)
-    assert op.pairs == 49 and kept_bytes(blocks) == (0, 0)
+    assert op.pairs == 49
+    assert kept_bytes(blocks) == (0, 0)
     assert not any(isinstance(op, KvAppend) for _, op in operators(blocks))
     assert [op.name for op in blocks[-1].operators] == ["pooler", "pooler_tanh"]
 

@@ -14,7 +14,7 @@ from bankwidth.spec.option_text import parse_options
 
 class Paged(Spec):
     block: Count = 16
-    sizes: list[int] = []
+    sizes: list[int] | None = None
     style: Literal["lru", "lfu"] = "lru"
 
 
@@ -65,7 +65,8 @@ def test_a_mistake_is_shown_with_its_column(text: str, message: str) -> None:
 def test_all_mistakes_come_together_and_a_name_may_come_once() -> None:
     with pytest.raises(SpecError) as raised:
         parse("paged:block=0", "paged", "pagd")
-    assert "given twice" in str(raised.value) and "unknown key 'pagd'" in str(raised.value)
+    assert "given twice" in str(raised.value)
+    assert "unknown key 'pagd'" in str(raised.value)
 
 
 def test_a_pasted_configuration_is_a_workload() -> None:

@@ -89,7 +89,7 @@ def run(
     context: Context = 1024,
     prompt: Prompt = None,
     output: Output = 1,
-    weight_dtype: WeightDtype = "bf16",
+    weight_dtype: WeightDtype = None,
     activation_dtype: ActivationDtype = "bf16",
     kv_dtype: KvDtype = "bf16",
     techniques: With = None,

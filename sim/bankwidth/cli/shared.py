@@ -39,7 +39,11 @@ Prompt = Annotated[
 ]
 Output = Annotated[int, typer.Option(help="Decode steps after the prompt, for generate.")]
 WeightDtype = Annotated[
-    str, typer.Option(help="Of the weights: bf16, int8 to int1, ternary, q4_0, ...")
+    str | None,
+    typer.Option(
+        help="Of the weights: bf16, int8 to int1, ternary, int4_g128, q4_0, ... By default bf16, "
+        "or what a quantised checkpoint's configuration says."
+    ),
 ]
 ActivationDtype = Annotated[str, typer.Option(help="Of what operators hand to each other.")]
 KvDtype = Annotated[str, typer.Option(help="Of the KV cache.")]

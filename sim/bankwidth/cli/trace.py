@@ -55,7 +55,7 @@ def trace_make(
     context: Context = 1024,
     prompt: Prompt = None,
     output: Output = 1,
-    weight_dtype: WeightDtype = "bf16",
+    weight_dtype: WeightDtype = None,
     activation_dtype: ActivationDtype = "bf16",
     kv_dtype: KvDtype = "bf16",
     techniques: With = None,
@@ -92,14 +92,23 @@ def trace_import(
     ],
     file: Annotated[Path, typer.Argument(help="Trace to write: .jsonl or .jsonl.gz.")],
     format: Format = None,
-    options: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="An option of the format, as step=3 (Kineto), batch=1 (a dimension of ONNX).",
-        ),
+    step: Annotated[
+        int | None, typer.Option(help="Kineto: a ProfilerStep; the last whole one by default.")
     ] = None,
+    annotation: Annotated[
+        str | None, typer.Option(help="Kineto: what ran under this record_function name.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Kineto: of a folder with one per rank.")] = None,
+    ranks: Annotated[
+        int | None, typer.Option(help="Chakra of other tools: how many take part in a collective.")
+    ] = None,
+    dims: Annotated[
+        list[str] | None,
+        typer.Option("--dim", metavar="NAME=SIZE", help="ONNX: a named dimension; repeat."),
+    ] = None,
+    eager: Annotated[
+        bool, typer.Option("--eager", help="Kineto: small calls as they are, not as one operator.")
+    ] = False,
     partial: Annotated[
         bool,
         typer.Option("--partial", help="Leave out what is not understood, and mark the trace."),
@@ -121,8 +130,13 @@ def trace_import(
 
     for target in (file, *([measured] if measured else [])):
         _check_free(target, force)
+    asked = {
+        "step": step, "annotation": annotation, "rank": rank, "ranks": ranks, "dims": _sizes(dims),
+        "fuse_sequences": False if eager else None,
+    }  # fmt: skip
+    options = {name: value for name, value in asked.items() if value is not None}
     with progress_bar(f"import {source.name}"):
-        found = import_trace(source, format=format, partial=partial, **_options(options))
+        found = import_trace(source, format=format, partial=partial, **options)
     lost = found.lost
     if measured is not None:
         lost += write_measured(found, measured, force=force)
@@ -132,20 +146,37 @@ def trace_import(
 
 @trace_app.command("export")
 def trace_export(
-    source: Annotated[Path, typer.Argument(help="A trace, of any format that can be read.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A trace of any format that can be read, or the folder of a run."),
+    ],
     file: Annotated[Path, typer.Argument(help="File to write; its suffix says the format.")],
     format: Format = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Chakra: the folder of a run of this trace, whose times are written."),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a trace for another tool, and say what its format cannot hold.
 
+    The folder of a run (run --out) has times: it becomes a timeline, Chrome's or Perfetto's.
+
     Example: bankwidth trace export model.jsonl.gz model.0.et
     """
     from bankwidth.operators.formats import export_trace, import_trace
+    from bankwidth.operators.formats.runs import export_run, export_timed
 
+    if source.is_dir():
+        export_run(source, file, format=format, force=force)
+        _say_file(file, as_json)
+        return
     trace = import_trace(source).trace
-    lost = export_trace(trace, file, format=format, force=force)
+    if run is None:
+        lost = export_trace(trace, file, format=format, force=force)
+    else:
+        lost = export_timed(trace, run, file, force=force)
     _say_written(trace, file, lost, as_json)
 
 
@@ -172,19 +203,26 @@ def _check_free(file: Path, force: bool) -> None:
         raise OutputError(f"{file} exists; --force overwrites it")
 
 
-def _options(texts: Sequence[str] | None) -> dict[str, Any]:
-    """`key=value` of --set; whole numbers as such."""
+def _sizes(texts: Sequence[str] | None) -> dict[str, int] | None:
+    """`NAME=SIZE` of --dim. Raises UserError."""
     from bankwidth.errors import UserError
 
-    options: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
     for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not (key and equals and value):
-            raise UserError(f"--set {text}: need KEY=VALUE")
-        if key in options:
-            raise UserError(f"--set {text}: {key!r} is given twice")
-        options[key] = int(value) if value.lstrip("-").isdecimal() else value
-    return options
+        name, equals, size = text.rpartition("=")
+        if not (name and equals and size.isdecimal()):
+            raise UserError(f"--dim {text}: need NAME=SIZE, as batch=1")
+        if name in sizes:
+            raise UserError(f"--dim {text}: {name!r} is given twice")
+        sizes[name] = int(size)
+    return sizes or None
+
+
+def _say_file(file: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"file": str(file), "lost": []})
+    else:
+        say(f"wrote {file}")
 
 
 def _say_written(trace: Trace, file: Path, lost: Sequence[str], as_json: bool) -> None:

@@ -10,6 +10,7 @@ from bankwidth.errors import MappingError
 from bankwidth.mapping.co_processing import parts_of, shared_products
 from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.exchange import WithExchanges
+from bankwidth.mapping.fetching import prefetch_waits
 from bankwidth.mapping.flash_weights import kept, with_flash
 from bankwidth.mapping.lower_asic import AsicLowering
 from bankwidth.mapping.lower_cpu import CpuLowering
@@ -24,8 +25,18 @@ from bankwidth.mapping.pieces import Linked, cut_attention, link, piece_of
 from bankwidth.mapping.pim import PimLowering
 from bankwidth.mapping.placement import place
 from bankwidth.mapping.plan import Plan, Task
+from bankwidth.mapping.refusals import refusal
 from bankwidth.mapping.staging import with_streams
-from bankwidth.operators import Attention, Elementwise, KvAppend, Matmul, Operator, Step, Trace
+from bankwidth.operators import (
+    Attention,
+    Collective,
+    Elementwise,
+    KvAppend,
+    Matmul,
+    Operator,
+    Step,
+    Trace,
+)
 from bankwidth.spec import AsicSpec, CsdSpec, EngineSpec, MachineSpec, PimSpec, SramLutSpec
 
 
@@ -100,6 +111,7 @@ def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
     cut = _cut(machine, steps)
     shared = machine.mapping.shared_products
     products = shared_products(steps) if shared else frozenset()
+    waits = prefetch_waits(steps)
     tasks: list[Task] = []
     linked: list[Linked] = []  # by operator
     known: dict[int, list[list[Task]]] = {}  # of operators that come again, by their identity
@@ -114,7 +126,8 @@ def make_plan(machine: MachineSpec, trace: Trace) -> Plan:
             lowered = [engines[e].lower(part, index, e, here) for e, part in parts]
             if len(parts) == 1 and _repeats(engines[name], op):
                 known[id(op)] = lowered
-        linked.append(link(lowered, [linked[dep] for dep in deps], tasks, index))
+        before = (*deps, *waits.get(index, ()))
+        linked.append(link(lowered, [linked[dep] for dep in before], tasks, index))
     if machine.mapping.offload.staged:
         tasks = with_copies(tasks)
     elif staging := _staging_bytes(machine):
@@ -184,13 +197,20 @@ def choose_engine(machine: MachineSpec, engines: Mapping[str, Lowering], op: Ope
     name = _fused_in(machine, engines, op) or run.get(op.kind, _default(machine, op))
     if _is_left_to_host(machine, name, op):
         name = run["default"]
-    if not engines[name].supports(op):
-        able = [other for other, lowering in engines.items() if lowering.supports(op)]
+    if not _runs(machine, engines, name, op):
+        able = [other for other in engines if _runs(machine, engines, other, op)]
+        what = refusal(machine.engines[name], op) or ""
         hint = f"; {', '.join(able)} can: set mapping.run.{op.kind}" if able else ""
+        if not able and not isinstance(op, Collective):
+            hint = "; engines of kind gpu or roofline can"
         raise MappingError(
-            f"{machine.name}: engine {name!r} cannot run {op.kind} {op.name!r}{hint}"
+            f"{machine.name}: engine {name!r} cannot run {op.kind} {op.name!r}{what}{hint}"
         )
     return name
+
+
+def _runs(machine: MachineSpec, engines: Mapping[str, Lowering], name: str, op: Operator) -> bool:
+    return engines[name].supports(op) and refusal(machine.engines[name], op) is None
 
 
 def _default(machine: MachineSpec, op: Operator) -> str:

@@ -12,7 +12,7 @@ from bankwidth.mapping.offload import Offloaded
 from bankwidth.mapping.plan import Placement, Transfer
 from bankwidth.operators import Attention, Operator, Tensor
 
-ROLE_OF_TENSOR = {"weight": "weights", "kv": "kv", "activation": "activations"}
+ROLE_OF_TENSOR = {"weight": "weights", "kv": "kv", "activation": "activations", "far": "far"}
 ALIGNMENT_BYTES = 4096
 
 
@@ -84,8 +84,11 @@ class LoweringContext:
         size_bytes: int,
         posted: bool = False,
     ) -> Transfer:
-        """`size_bytes` of a tensor, from its first byte on, in the memory its role is placed in."""
-        region = self._regions[ROLE_OF_TENSOR[tensor.role]]
+        """`size_bytes` of a tensor, from its first byte on, in the memory its role is placed in.
+
+        Nobody waits for what is written far away. Raises MappingError where there is no such place.
+        """
+        region = self._region(tensor)
         address = region.address_of(f"{layer}/{tensor.name}", tensor.size_bytes)
         is_staged = isinstance(region.placement, Offloaded) and region.placement.staged
         return Transfer(
@@ -93,7 +96,7 @@ class LoweringContext:
             address=address,
             size_bytes=size_bytes,
             is_write=is_write,
-            posted=posted or (is_write and is_staged),
+            posted=posted or (is_write and (is_staged or tensor.role == "far")),
             ahead=is_staged and not is_write,
         )
 
@@ -116,7 +119,7 @@ class LoweringContext:
         whole = self.transfer(
             tensor, layer, is_write=is_write, size_bytes=size_bytes, posted=posted
         )
-        place = self._regions[ROLE_OF_TENSOR[tensor.role]].placement
+        place = self._region(tensor).placement
         if not isinstance(place, Offloaded):
             yield whole
             return
@@ -131,6 +134,15 @@ class LoweringContext:
         for at, part in place.served(size_bytes, seen_bytes * self._layers_with_kv):
             address = whole.address - place.base + at.base
             yield replace(whole, memory=at.memory, address=address, size_bytes=part)
+
+    def _region(self, tensor: Tensor) -> _Region:
+        role = ROLE_OF_TENSOR[tensor.role]
+        if role not in self._regions:
+            raise MappingError(
+                f"{tensor.name!r} lies in a memory further away, and the machine or the trace's "
+                f"far_bytes names none: set mapping.place.{role}, or take a machine that has it"
+            )
+        return self._regions[role]
 
     def _staged(self, size_bytes: int) -> Transfer:
         """What a kernel reads of a copy beside the activations."""

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import KernelCost
+from bankwidth.devices.gpu.dequantise import CODED, conversion_instructions
 from bankwidth.mapping.plan import Task, Transfer
-from bankwidth.operators import Operator, Tensor
+from bankwidth.operators import DTYPE_BITS, Operator, Tensor
 from bankwidth.units import ns_to_ps
+
+# How the names of dtypes begin that are multiplied as they are stored.
+FLOATS: Final = ("fp", "bf", "tf")
+_KEPT: Final = re.compile(r"_([0-9]+)of([0-9]+)")
+
+
+def stored_instructions(stored: str, dtype: str) -> float:
+    """Instructions that make a value of `dtype` of one as it is stored; none of one that is.
+
+    Of N:M sparse formats, for each value of the dense matrix: those that are 0 are not converted.
+    """
+    if stored.startswith(FLOATS) or not dtype.startswith(FLOATS):
+        return 0.0
+    if stored == "dfloat11":
+        return CODED
+    kept = _KEPT.search(stored)
+    share = int(kept[1]) / int(kept[2]) if kept else 1.0
+    is_ternary = stored == "ternary"
+    return share * conversion_instructions(DTYPE_BITS[stored], in_powers_of_three=is_ternary)
 
 
 def activations_in_l2(chip: Chip, op: Operator) -> bool:

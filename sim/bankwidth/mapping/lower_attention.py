@@ -21,7 +21,12 @@ from bankwidth.devices.gpu.attention import (
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.mapping.context import LoweringContext
-from bankwidth.mapping.gpu_task import activations_in_l2, kernel_task, shares
+from bankwidth.mapping.gpu_task import (
+    activations_in_l2,
+    kernel_task,
+    shares,
+    stored_instructions,
+)
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.mapping.streams import streams
 from bankwidth.operators import DTYPE_BITS, Attention, Tensor
@@ -41,34 +46,34 @@ class AttentionLowering:
     def tasks(self, op: Attention, index: int, engine: str, context: LoweringContext) -> list[Task]:
         """The attention kernel; in a replayed call its companions first.
 
-        Raises MappingError for a dtype or a head that the library has no kernel for.
+        Raises MappingError for a dtype, a head or a latent that the library has no kernel for.
         """
         shape = attention_shape(op)
         is_decode = op.phase == "decode"
         call = call_of(self.chip.attention, shape, self.chip.sms, decode=is_decode)
+        read = sum(tensor.size_bytes for tensor in self._read(op))
         return [
             self._task(op, index, engine, cost, context)
-            for cost in self._costs(shape, call, q_in_l2=activations_in_l2(self.chip, op))
+            for cost in self._costs(shape, call, read_bytes=read)
         ]
 
-    def _costs(self, s: AttentionShape, call: Call, *, q_in_l2: bool) -> Iterable[KernelCost]:
+    def _costs(self, s: AttentionShape, call: Call, *, read_bytes: int) -> Iterable[KernelCost]:
         if not self.chip.timing.replays_attention:
-            read = (0.0 if q_in_l2 else s.query_bytes) + s.key_value_bytes
             start_ns = self.launch_ns + self.chip.matmul.start_ns
-            yield _kernel(self.chip, call, s, start_ns, read, s.query_bytes)
+            yield _kernel(self.chip, call, s, start_ns, read_bytes, s.output_bytes)
             return
         if call.capture.append is not None:
             yield _append(self.chip, call, s)
         moved = s.key_value_bytes + s.query_bytes
-        cold = cold_share(self.chip, call.capture, moved + s.query_bytes)
+        cold = cold_share(self.chip, call.capture, moved + s.output_bytes)
         start_ns = call.capture.launch_ns + regroup_ns(call.capture, s)
-        yield _kernel(self.chip, call, s, start_ns, cold * moved, cold * s.query_bytes)
+        yield _kernel(self.chip, call, s, start_ns, cold * moved, cold * s.output_bytes)
 
-    def _read(self, op: Attention) -> Iterable[Tensor]:
-        """Keys and values, and queries that the L2 no longer holds."""
+    def _read(self, op: Attention) -> tuple[Tensor, ...]:
+        """The cache, and what was just made where the L2 no longer holds it."""
         if self.chip.timing.replays_attention or not activations_in_l2(self.chip, op):
             return op.inputs
-        return (t for t in op.inputs if t.role == "kv")
+        return tuple(t for t in op.inputs if t.role != "activation")
 
     def _task(
         self, op: Attention, index: int, engine: str, cost: KernelCost, context: LoweringContext
@@ -101,11 +106,11 @@ class AttentionLowering:
 
 
 def attention_shape(op: Attention) -> AttentionShape:
-    """Bare numbers of the operator."""
+    """Bare numbers of the operator; keys before any token's window do not count."""
     return AttentionShape(
         batch=op.batch,
         q_len=op.q_len,
-        kv_len=op.kv_len,
+        kv_len=op.read_len,
         n_heads=op.n_heads,
         n_kv_heads=op.n_kv_heads,
         head_dim=op.head_dim,
@@ -114,7 +119,32 @@ def attention_shape(op: Attention) -> AttentionShape:
         dtype=op.dtype,
         element_bytes=DTYPE_BITS[op.dtype] / 8,
         kv_bytes=DTYPE_BITS[op.kv_dtype] / 8,
+        value_width=op.value_dim,
+        window=op.window if op.window is not None and op.window < op.read_len else None,
+        is_latent=op.latent,
+        token_bytes=_token_bytes(op),
+        token_instructions=_token_instructions(op),
+        token_flops=op.remat_flops / (op.batch * op.read_len * op.n_kv_heads),
     )
+
+
+def _token_bytes(op: Attention) -> float:
+    """Key and value of one token and KV head as they are stored: with scales and tables of pages;
+    on average, where the newest are stored otherwise. What both are made of is read by every head.
+    """
+    stored = sum(t.size_bytes for t in op.inputs[1:] if t.role != "weight")
+    heads = 1 if op.remat_width else op.n_kv_heads
+    return stored / (op.batch * op.read_len * heads)
+
+
+def _token_instructions(op: Attention) -> float:
+    """Conversions of one token's key and value; the newest need none where they are kept plain."""
+    keys = stored_instructions(op.kv_dtype, op.dtype)
+    values = stored_instructions(op.v_dtype or op.kv_dtype, op.dtype)
+    packed = 1 - min(op.residual, op.read_len) / op.read_len
+    if op.remat_width:
+        return packed * op.remat_width * keys
+    return packed * (op.head_dim * keys + (0.0 if op.latent else op.value_dim * values))
 
 
 def _kernel(
@@ -133,6 +163,7 @@ def _kernel(
         write_bytes=int(written),
         l2_bytes=int(cost.l2_bytes),
         tensor_flops=s.flops,
+        vector_flops=cost.conversions,
     )
 
 

@@ -8,33 +8,37 @@ from typing import Any
 from bankwidth.devices.gpu.chip import Chip, chip_of
 from bankwidth.devices.gpu.collective import Exchange, collective_cost, collective_kernel
 from bankwidth.devices.gpu.cost import KernelCost
-from bankwidth.devices.gpu.dequantise import conversion_instructions
 from bankwidth.devices.gpu.matmul import MatmulShape, matmul_cost
 from bankwidth.devices.gpu.timing import IN_A_MODEL, Timing
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.fetching import fetch_task
 from bankwidth.mapping.gpu_task import (
     activation_bytes,
     activations_in_l2,
     kernel_task,
     shares,
+    stored_instructions,
 )
 from bankwidth.mapping.lower_attention import AttentionLowering
 from bankwidth.mapping.lower_moe import MoeLowering
+from bankwidth.mapping.lower_scan import ScanLowering
 from bankwidth.mapping.lower_vector import VECTOR_OPERATORS, VectorLowering
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import (
     DTYPE_BITS,
     Attention,
     Collective,
+    Fetch,
     Matmul,
     Moe,
     Operator,
+    Scan,
+    Score,
     packed_bytes,
 )
 from bankwidth.spec import GpuSpec
 
-FLOATS = ("fp", "bf", "tf")  # how the names of dtypes begin that are multiplied as they are stored
 MakeTasks = Callable[[Any, int, str, LoweringContext], list[Task]]
 
 
@@ -46,10 +50,13 @@ class GpuLowering:
         self._chip, self._launch_ns = chip, launch_ns
         attention = AttentionLowering(chip=chip, launch_ns=launch_ns, counts=_counts)
         moe = MoeLowering(chip=chip, launch_ns=launch_ns, counts=_counts)
+        scan = ScanLowering(chip=chip, launch_ns=launch_ns, counts=_counts)
         vector = VectorLowering(chip=chip, launch_ns=launch_ns, counts=_counts)
         self._tasks: dict[type[Operator], MakeTasks] = {
             Attention: attention.tasks,
             Moe: moe.tasks,
+            Scan: scan.tasks,
+            Fetch: _fetch,
             **dict.fromkeys(VECTOR_OPERATORS, vector.tasks),
             **dict.fromkeys(_COSTS, self._kernel),
         }
@@ -85,6 +92,11 @@ class GpuLowering:
                 counts=_counts(self._chip, op, cost),
             )
         ]
+
+
+def _fetch(op: Fetch, index: int, engine: str, context: LoweringContext) -> list[Task]:
+    """Copy engines do it: no kernel is launched."""
+    return [fetch_task(op, index, engine, context)]
 
 
 def _counts(chip: Chip, op: Operator, cost: KernelCost) -> dict[str, float]:
@@ -132,15 +144,6 @@ def _weight_bytes(op: Matmul) -> float:
     return packed_bytes(op.k * op.n, op.weight_dtype) / (op.k * op.n)
 
 
-def _conversion(op: Matmul) -> float:
-    """Instructions that make a stored weight a number of x's dtype; none of one that is."""
-    is_number = op.weight_dtype.startswith(FLOATS)
-    if is_number or not op.dtype.startswith(FLOATS):
-        return 0.0
-    is_ternary = op.weight_dtype == "ternary"
-    return conversion_instructions(DTYPE_BITS[op.weight_dtype], in_powers_of_three=is_ternary)
-
-
 def _weights_in_l2(chip: Chip, op: Operator) -> bool:
     """All copies of the weights that a benchmark goes through; never in a model."""
     copies = chip.timing.weight_copies
@@ -158,11 +161,29 @@ def _matmul(chip: Chip, op: Matmul) -> KernelCost:
         x_bytes=_element_bytes(op.dtype),
         w_bytes=_weight_bytes(op),
         y_bytes=_element_bytes(op.out_dtype or op.dtype),
-        w_instructions=_conversion(op),
+        w_instructions=stored_instructions(op.weight_dtype, op.dtype),
     )
     return matmul_cost(
         chip, shape, x_in_l2=activations_in_l2(chip, op), w_in_l2=_weights_in_l2(chip, op)
     )
+
+
+def _score(chip: Chip, op: Score) -> KernelCost:
+    """A batched product: rows of the cache of each KV head with the queries that share it."""
+    values = op.batch * op.n_kv_heads * op.rows * op.width
+    shape = MatmulShape(
+        m=op.q_len * op.n_heads // op.n_kv_heads,
+        n=op.rows,
+        k=op.width,
+        batch=op.batch * op.n_kv_heads,
+        dtype=op.dtype,
+        x_bytes=_element_bytes(op.dtype),
+        w_bytes=packed_bytes(values, op.kv_dtype) / values,
+        y_bytes=_element_bytes(op.dtype),
+        w_instructions=stored_instructions(op.kv_dtype, op.dtype),
+    )
+    warm = activations_in_l2(chip, op)
+    return matmul_cost(chip, shape, x_in_l2=warm, w_in_l2=warm and op.kv_role == "activation")
 
 
 def _collective(chip: Chip, op: Collective) -> KernelCost:
@@ -183,5 +204,6 @@ def _collective(chip: Chip, op: Collective) -> KernelCost:
 
 _COSTS: dict[type[Operator], Callable[[Chip, Any], KernelCost]] = {
     Matmul: _matmul,
+    Score: _score,
     Collective: _collective,
 }

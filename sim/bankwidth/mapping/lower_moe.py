@@ -11,9 +11,9 @@ from bankwidth.devices.gpu.cost import KernelCost
 from bankwidth.devices.gpu.grouped import MoeShape, moe_costs
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
-from bankwidth.mapping.gpu_task import kernel_task
+from bankwidth.mapping.gpu_task import kernel_task, stored_instructions
 from bankwidth.mapping.plan import Task, Transfer
-from bankwidth.operators import DTYPE_BITS, Moe, Tensor
+from bankwidth.operators import DTYPE_BITS, Moe, Tensor, packed_bytes
 from bankwidth.operators.tensor import activation
 from bankwidth.operators.vector import FUNCTIONS
 
@@ -68,8 +68,15 @@ def moe_shape(op: Moe) -> MoeShape:
         function_flops=FUNCTIONS["silu_mul" if op.gated else "silu"][1],
         dtype=op.dtype,
         x_bytes=DTYPE_BITS[op.dtype] / 8,
-        w_bytes=DTYPE_BITS[op.weight_dtype] / 8,
+        w_bytes=_weight_bytes(op),
+        w_instructions=stored_instructions(op.weight_dtype, op.dtype),
     )
+
+
+def _weight_bytes(op: Moe) -> float:
+    """Of one weight as it is stored: packed, and with the scales of its block."""
+    stored = packed_bytes(op.hidden * op.up_width, op.weight_dtype)
+    return stored / (op.hidden * op.up_width)
 
 
 def _activations(op: Moe) -> Iterator[tuple[Tensor, Tensor]]:

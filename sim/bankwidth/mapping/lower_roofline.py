@@ -14,10 +14,22 @@ from dataclasses import dataclass, field
 from bankwidth.devices.roofline.tiles import Cores, tiling_of
 from bankwidth.errors import MappingError
 from bankwidth.mapping.context import LoweringContext
+from bankwidth.mapping.fetching import fetch_task
 from bankwidth.mapping.gpu_task import activation_bytes
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.mapping.streams import streams
-from bankwidth.operators import DTYPE_BITS, Attention, Collective, Matmul, Moe, Operator, Tensor
+from bankwidth.operators import (
+    DTYPE_BITS,
+    Attention,
+    Collective,
+    Fetch,
+    Matmul,
+    Moe,
+    Operator,
+    Scan,
+    Score,
+    Tensor,
+)
 from bankwidth.operators.vector import SOFTMAX_FLOPS, Elementwise
 from bankwidth.spec import CoresSpec, RingSpec, RooflineSpec
 from bankwidth.units import ns_to_ps
@@ -53,6 +65,8 @@ class RooflineLowering:
 
     def lower(self, op: Operator, index: int, engine: str, context: LoweringContext) -> list[Task]:
         """One task. Raises MappingError for a format without a rate on a chip without fp32's."""
+        if isinstance(op, Fetch):
+            return [fetch_task(op, index, engine, context)]
         work = self._work(op)
         loads = tuple(self._loads(op, context))
         loaded = sum(transfer.size_bytes for transfer in loads)
@@ -81,8 +95,12 @@ class RooflineLowering:
         if isinstance(op, Attention):
             return self._attention(op)
         moved = op.read_bytes + op.write_bytes
-        if isinstance(op, Moe):
+        if isinstance(op, Moe | Score):
             return Work(matrix_flops=op.flops, cache_bytes=moved)
+        if isinstance(op, Scan):
+            products = op.batch * op.product_flops
+            vectors = op.flops - products
+            return Work(matrix_flops=products, vector_flops=vectors, cache_bytes=moved)
         return Work(vector_flops=op.flops, cache_bytes=moved)
 
     def _product(self, op: Matmul) -> Work:

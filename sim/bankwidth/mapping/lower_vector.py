@@ -1,4 +1,6 @@
-"""Norms, functions, rotations, appends and look-ups as kernels of a GPU: devices/gpu/vector.py.
+"""Norms, functions, rotations, appends, look-ups, convolutions and selections as kernels of a GPU.
+
+Their model is devices/gpu/vector.py.
 
 What the kernel just before has written is still in the L2, as far as that kept it: the input of a
 norm, a softmax or an append. All other inputs come from memory, because the weights of a matrix
@@ -19,20 +21,26 @@ from bankwidth.mapping.context import LoweringContext
 from bankwidth.mapping.gpu_task import kernel_task
 from bankwidth.mapping.plan import Task, Transfer
 from bankwidth.operators import (
+    Conv,
     Elementwise,
     Embedding,
     KvAppend,
+    KvRead,
     Norm,
     Operator,
     Rope,
+    Select,
     Softmax,
     Tensor,
+    Unpack,
 )
 from bankwidth.operators.tensor import activation
 
 Counts = Callable[[Chip, Operator, KernelCost], Mapping[str, float]]
 # Functions of whole rows, by what runs where rows are not known: blocks that share out elements.
-_WITHOUT_ROWS: Final = {"silu_mul": "silu"}
+_WITHOUT_ROWS: Final = {
+    "silu_mul": "silu", "gelu_mul": "gelu", "relu2_mul": "relu2", "sigmoid_mul": "sigmoid",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +192,7 @@ def _rope(chip: Chip, op: Rope) -> list[VectorStep]:
 
 
 def _kv_append(chip: Chip, op: KvAppend) -> list[VectorStep]:
-    width = 2 * op.kv_heads * op.head_dim  # keys and values
+    width = sum(tensor.elements for tensor in op.inputs) // op.tokens  # keys and values
     return [_step(chip, op, op.kind, op.tokens, width, fresh=op.inputs, others=())]
 
 
@@ -194,7 +202,7 @@ def _embedding(chip: Chip, op: Embedding) -> list[VectorStep]:
 
 
 def _elementwise(chip: Chip, op: Elementwise) -> list[VectorStep]:
-    if op.num_inputs > 2:
+    if op.num_inputs > 2 and op.function == "add":
         return _sum(chip, op)
     if op.rows is None:
         label = _WITHOUT_ROWS.get(op.function, op.function)
@@ -226,6 +234,23 @@ def _sum(chip: Chip, op: Elementwise) -> list[VectorStep]:
     return steps
 
 
+def _conv(chip: Chip, op: Conv) -> list[VectorStep]:
+    return [_step(chip, op, op.kind, op.batch * op.q_len, op.width)]
+
+
+def _select(chip: Chip, op: Select) -> list[VectorStep]:
+    """A block per row, which goes through all of it."""
+    return [_step(chip, op, op.kind, op.rows, op.width, fresh=op.inputs, others=())]
+
+
+def _kv_read(chip: Chip, op: KvRead) -> list[VectorStep]:
+    return [_step(chip, op, op.kind, op.tokens, op.width)]
+
+
+def _unpack(chip: Chip, op: Unpack) -> list[VectorStep]:
+    return [_step(chip, op, op.kind, op.rows, op.width)]
+
+
 _STEPS: Final[dict[type[Operator], Callable[[Chip, Any], list[VectorStep]]]] = {
     Norm: _norm,
     Softmax: _softmax,
@@ -233,5 +258,9 @@ _STEPS: Final[dict[type[Operator], Callable[[Chip, Any], list[VectorStep]]]] = {
     Rope: _rope,
     Embedding: _embedding,
     KvAppend: _kv_append,
+    Conv: _conv,
+    Select: _select,
+    KvRead: _kv_read,
+    Unpack: _unpack,
 }
 VECTOR_OPERATORS: Final = tuple(_STEPS)

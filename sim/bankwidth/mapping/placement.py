@@ -8,12 +8,14 @@ from typing import Any
 from bankwidth.errors import MappingError
 from bankwidth.mapping.offload import Offloaded
 from bankwidth.mapping.plan import Placement
-from bankwidth.operators import DTYPE_BITS, OUTSIDE, Attention, Trace
+from bankwidth.operators import DTYPE_BITS, OUTSIDE, Attention, Fetch, Trace
 from bankwidth.spec import MachineSpec
 
 GIB = 2.0**30
 ROLES = ("weights", "kv", "activations")
+FAR = "far"
 SCORES = "scores"
+BUFFERS = "buffers"
 
 
 def needed_bytes(trace: Trace) -> dict[str, int]:
@@ -33,9 +35,36 @@ def place(machine: MachineSpec, trace: Trace) -> dict[str, Placement]:
     scores_bytes = needed_for_scores(machine, trace)
     if scores_bytes:
         layout.put(SCORES, machine.mapping.place["activations"], scores_bytes)
+    buffer_bytes = needed_for_prefetches(trace)
+    if buffer_bytes:
+        layout.put(BUFFERS, machine.mapping.place["activations"], buffer_bytes)
+    if trace.far_bytes:
+        layout.put(FAR, far_memory(machine, trace), trace.far_bytes)
     for memory in machine.memories:
         layout.check_fit(memory)
-    return {role: layout.offloaded(role) for role in ROLES}
+    placed = {role: layout.offloaded(role) for role in ROLES}
+    return placed | ({FAR: layout.regions[FAR]} if FAR in layout.regions else {})
+
+
+def far_memory(machine: MachineSpec, trace: Trace) -> str:
+    """Where what is kept away from the engine lies. Raises MappingError where nothing is said."""
+    if FAR not in machine.mapping.place:
+        raise MappingError(
+            f"{trace.model} keeps {trace.far_bytes / GIB:.2f} GiB in a memory further away, and "
+            f"{machine.name} names none: set mapping.place.far to one of its memories "
+            f"({', '.join(machine.memories)}), or take a machine that has one, such as h100-host"
+        )
+    return machine.mapping.place[FAR]
+
+
+def needed_for_prefetches(trace: Trace) -> int:
+    """Bytes of the second buffer of each kind of prefetch; the first is among the activations."""
+    sizes: dict[str, int] = {}
+    for block in trace.blocks:
+        for op in block.operators:
+            if isinstance(op, Fetch) and op.is_prefetch:
+                sizes[op.what] = max(sizes.get(op.what, 0), op.size_bytes)
+    return sum(sizes.values())
 
 
 def needed_for_scores(machine: MachineSpec, trace: Trace) -> int:

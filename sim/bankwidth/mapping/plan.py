@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Final
 
@@ -12,6 +12,7 @@ from bankwidth.devices.pim.program import PimProgram
 
 Program = PimProgram | CsdProgram  # what a memory that computes is told to do
 STREAM: Final = "stream"  # a unit that fetches for tasks to come, as far as there is room
+FETCH: Final = "fetch"  # how the names of units begin that do nothing but fetch operators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,10 @@ class Transfer:
     posted: bool = False
     ahead: bool = False
     chunk_bytes: int = 0  # 0: consecutive, as the memory's `access` reads them
+
+    def in_chunks(self, chunk_bytes: int) -> Transfer:
+        """The same bytes in pieces."""
+        return replace(self, chunk_bytes=chunk_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

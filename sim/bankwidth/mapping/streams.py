@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from bankwidth.operators import Tensor
+
+CACHED: Final = ("kv", "far")  # roles of keys and values, by where they are
 
 
 def streams(parts: Iterable[tuple[Tensor, int]]) -> Iterator[tuple[Tensor, int]]:
@@ -14,10 +17,12 @@ def streams(parts: Iterable[tuple[Tensor, int]]) -> Iterator[tuple[Tensor, int]]
     its speed.
     """
     listed = list(parts)
-    cached_bytes = sum(size for tensor, size in listed if tensor.role == "kv")
+    cached_bytes = {
+        role: sum(size for tensor, size in listed if tensor.role == role) for role in CACHED
+    }
     for tensor, size in listed:
-        if tensor.role != "kv":
+        if tensor.role not in cached_bytes:
             yield tensor, size
-        elif cached_bytes:
-            yield tensor, cached_bytes
-            cached_bytes = 0
+        elif cached_bytes[tensor.role]:
+            yield tensor, cached_bytes[tensor.role]
+            cached_bytes[tensor.role] = 0

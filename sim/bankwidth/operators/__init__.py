@@ -22,6 +22,7 @@ from bankwidth.operators.table import TableRow, operator_from_row, read_table
 from bankwidth.operators.tensor import Tensor
 from bankwidth.operators.trace import Block, Step, Trace
 from bankwidth.operators.trace_file import read_trace, trace_lines, write_trace
+from bankwidth.operators.unpack import Unpack
 from bankwidth.operators.vector import Elementwise, Norm, Rope, Softmax
 from bankwidth.operators.weights import kv_bytes, parameter_count, weight_tensors
 
@@ -59,6 +60,7 @@ __all__ = [
     "TableRow",
     "Tensor",
     "Trace",
+    "Unpack",
     "Workload",
     "canonical_dtype",
     "kv_bytes",

@@ -1,15 +1,15 @@
 """Number formats: their widths, what they take with scales, and the names that other tools use.
 
-| name                | stored                                                                      |
-| ------------------- | --------------------------------------------------------------------------- |
-| bf16, fp8, int4 ... | packed values                                                               |
-| int4_g128           | one scale of 16 bits for 128 values (GPTQ, AWQ, MARLIN)                     |
-| int4_g128z          | and a zero point of the values' width                                       |
-| bf16_2of4           | of 4 values the 2 that are not 0, each with its place in 2 bits             |
-| int4_2of4_g128      | both: the scale is for 128 values, stored or not                            |
-| fp8_b128            | one fp32 scale for 128 x 128 values (DeepSeek-V3)                           |
-| q4_0, mxfp4 ...     | the blocks of GGUF files, of OCP microscaling formats, of NVFP4             |
-| dfloat11            | bf16 with coded exponents, about 11 bits (arXiv 2504.11651), no loss        |
+| name                | stored                                                                    |
+| ------------------- | ------------------------------------------------------------------------- |
+| bf16, fp8, int4 ... | packed values                                                             |
+| int4_g128           | one scale of 16 bits for 128 values (GPTQ, AWQ, MARLIN)                   |
+| int4_g128z          | and a zero point of the values' width                                     |
+| bf16_2of4           | of 4 values the 2 that are not 0, each with its place in 2 bits           |
+| int4_2of4_g128      | both: the scale is for 128 values, stored or not                          |
+| fp8_b128            | one fp32 scale for 128 x 128 values (DeepSeek-V3)                         |
+| q4_0, mxfp4 ...     | the blocks of GGUF files, of OCP microscaling formats, of NVFP4           |
+| dfloat11            | bf16 with coded exponents, about 11 bits (arXiv 2504.11651), no loss      |
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ class Fetch(Operator):
     `what` says what they are ("keys and values", "experts"), `pieces` in how many contiguous pieces
     they lie there; `kept_bytes` how much of that memory what they are taken from fills, by default
     as much as is fetched. With `deps` it waits for them, as a choice of what to fetch does. Without
-    any it is a prefetch: it starts as soon as its buffer is free, of which there are two.
+    any it is a prefetch: it starts as soon as a buffer is free, of which there are two for each
+    `what`.
     """
 
     kind: ClassVar[str] = "fetch"

@@ -90,9 +90,7 @@ def _head(model: ModelShape, run: Pass, dtypes: Dtypes) -> tuple[Operator, ...]:
         x = b.matmul("project_out", x, model.embed_width, model.hidden)
     rows = run.logits_rows
     if model.has_head and rows:
-        b.matmul(
-            "lm_head", x, model.vocab, model.embed_width, rows=rows, bias=model.has_head_bias
-        )
+        b.matmul("lm_head", x, model.vocab, model.embed_width, rows=rows, bias=model.has_head_bias)
     if model.has_pooler:
         pooled = b.matmul("pooler", x, model.hidden, model.hidden, rows=run.batch, bias=True)
         b.elementwise("pooler_tanh", (pooled,), "tanh", model.hidden, rows=run.batch)

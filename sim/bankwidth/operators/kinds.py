@@ -12,12 +12,13 @@ from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding, KvAppend
 from bankwidth.operators.scan import Conv, Scan
 from bankwidth.operators.selection import Score, Select
+from bankwidth.operators.unpack import Unpack
 from bankwidth.operators.vector import Elementwise, Norm, Rope, Softmax
 
 KINDS: Final[dict[str, type[Operator]]] = {
     operator.kind: operator
     for operator in (
         Matmul, Attention, Norm, Softmax, Elementwise, Rope, Embedding, KvAppend, Moe, Collective,
-        Scan, Conv, Score, Select, Fetch, KvRead,
+        Scan, Conv, Score, Select, Fetch, KvRead, Unpack,
     )
 }  # fmt: skip

@@ -16,10 +16,12 @@ from bankwidth.operators.model import ModelShape
 from bankwidth.operators.passes import Dtypes, Pass, uniform_pass
 from bankwidth.operators.techniques import chosen, described
 from bankwidth.operators.techniques.base import NamedPass
+from bankwidth.operators.techniques.checkpoint import with_own_formats
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.weights import kv_bytes, parameter_count, weight_bytes
 from bankwidth.spec.techniques import TechniquesSpec
 
+PLAIN: Final = "bf16"
 PHASES: Final = ("decode", "prefill", "generate")
 
 
@@ -41,7 +43,7 @@ def make_trace(
     context: int = 1024,
     prompt: int | None = None,
     output: int = 1,
-    weight_dtype: str = "bf16",
+    weight_dtype: str | None = None,
     activation_dtype: str = "bf16",
     kv_dtype: str = "bf16",
     techniques: TechniquesSpec | None = None,
@@ -54,20 +56,22 @@ def make_trace(
       logits are those of the last token only.
     - generate: that prefill, then `output` decode steps; step i attends to `prompt` + i tokens.
 
-    `techniques` are those of the workload unless they are given here. Raises SpecError, naming
+    `techniques` are those of the workload unless they are given here. Weights are in bf16, or in
+    what a quantised checkpoint's configuration names, unless `weight_dtype` says otherwise.
+    Raises SpecError, naming
     every problem, for an unknown family, missing or wrong fields, an unknown phase or dtype, a
     count below 1, more tokens than a learned position table has, and for decoding with an encoder.
     """
     tokens = context if prompt is None else prompt
     counts = {"batch": batch, "context": context, "prompt": tokens, "output": output}
-    named = {"weight": weight_dtype, "activation": activation_dtype, "kv": kv_dtype}
+    named = {"weight": weight_dtype or PLAIN, "activation": activation_dtype, "kv": kv_dtype}
     _check_arguments(workload.name, phase, counts, named)
     return _made(
         workload,
         phase,
         _passes(phase, batch, context, tokens, output),
         named,
-        techniques,
+        _techniques(workload, techniques, own_formats=weight_dtype is None),
         context=context if phase == "decode" else tokens,
         output_tokens=output if phase == "generate" else 1,
     )
@@ -77,7 +81,7 @@ def make_pass_trace(
     workload: Workload,
     run: Pass,
     *,
-    weight_dtype: str = "bf16",
+    weight_dtype: str | None = None,
     activation_dtype: str = "bf16",
     kv_dtype: str = "bf16",
     techniques: TechniquesSpec | None = None,
@@ -86,11 +90,20 @@ def make_pass_trace(
 
     Raises as `make_trace`.
     """
-    named = {"weight": weight_dtype, "activation": activation_dtype, "kv": kv_dtype}
+    named = {"weight": weight_dtype or PLAIN, "activation": activation_dtype, "kv": kv_dtype}
     _check_arguments(workload.name, run.phase, {}, named)
+    given = _techniques(workload, techniques, own_formats=weight_dtype is None)
     return _made(
-        workload, run.phase, [("", run)], named, techniques, context=run.kv_len, output_tokens=1
+        workload, run.phase, [("", run)], named, given, context=run.kv_len, output_tokens=1
     )
+
+
+def _techniques(
+    workload: Workload, given: TechniquesSpec | None, *, own_formats: bool
+) -> TechniquesSpec | None:
+    """Those of the workload unless others are given; with the formats of a quantised checkpoint."""
+    chosen_here = getattr(workload, "techniques", None) if given is None else given
+    return with_own_formats(workload.config, chosen_here) if own_formats else chosen_here
 
 
 def _made(
@@ -107,7 +120,7 @@ def _made(
     places = getattr(workload, "config_places", None)
     model = model_shape(workload.config, workload.name, places)
     dtypes = Dtypes(**{role: canonical_dtype(name) or name for role, name in named.items()})
-    steps = chosen(getattr(workload, "techniques", None) if techniques is None else techniques)
+    steps = chosen(techniques)
     for technique, options in steps:
         model = technique.shape(model, options)
     for technique, options in steps:

@@ -92,9 +92,10 @@ class Moe(Operator):
 
     @property
     def expert_bytes(self) -> int:
-        """Weights of one expert, of this GPU's part of its inner width."""
+        """Weights and biases of one expert, of this GPU's part of its inner width."""
         elements = self.hidden * (self.up_width + self.local_inter)
-        return packed_bytes(elements, self.weight_dtype)
+        biases = self.up_width + self.hidden if self.has_bias else 0
+        return packed_bytes(elements, self.weight_dtype) + packed_bytes(biases, self.dtype)
 
     @property
     def stored_weight_bytes(self) -> int:

@@ -98,8 +98,15 @@ def _check(trace: Trace, ways: Ways) -> None:
             f"tensor {ways.tensor} and expert {ways.expert}: one must be a multiple of the other"
         )
     operators = [op for block in trace.blocks for op in block.operators]
-    if ways.expert > 1 and not any(isinstance(op, Moe) for op in operators):
+    numbers = [op.experts for op in operators if isinstance(op, Moe)]
+    if ways.expert > 1 and not numbers:
         raise MappingError(f"{trace.model} has no experts to share out: leave out expert")
+    uneven = next((number for number in numbers if number % ways.expert), None)
+    if uneven is not None:
+        raise MappingError(
+            f"{uneven} experts cannot be shared out equally over {ways.expert} devices; choose a "
+            f"divisor of them"
+        )
     why = trace.meta.get(SHARED_FIRST)
     if why is not None and ways.devices > 1:
         raise MappingError(
@@ -131,7 +138,7 @@ def _vocabulary(blocks: Sequence[Block]) -> int:
     heads = [
         op.n for op in operators if isinstance(op, Matmul) and op.has_weight and op.layer == OUTSIDE
     ]
-    return next(iter([*heads[-1:], *tables[:1]]), 0)
+    return next(iter([*tables[:1], *heads[-1:]]), 0)
 
 
 # ---- what is stored

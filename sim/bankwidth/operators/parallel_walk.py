@@ -2,17 +2,17 @@
 
 What an operator leaves is one of these, and a collective makes one of another:
 
-| layout | a device has                        | made whole by                                      |
-| ------ | ----------------------------------- | -------------------------------------------------- |
-| whole  | all of it                           |                                                    |
-| part   | some columns or heads               | all_gather                                         |
-| sum    | all of it, still to be added up     | all_reduce (or reduce_scatter, which makes tokens) |
-| tokens | some rows: sequence parallelism     | all_gather                                         |
+| layout | a device has                    | made whole by                                      |
+| ------ | ------------------------------- | -------------------------------------------------- |
+| whole  | all of it                       |                                                    |
+| part   | some columns or heads           | all_gather                                         |
+| sum    | all of it, still to be added up | all_reduce (or reduce_scatter, which makes tokens) |
+| tokens | some rows: sequence parallelism | all_gather                                         |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -23,6 +23,7 @@ from bankwidth.operators.dtypes import packed_bytes
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding, KvAppend
+from bankwidth.operators.parallel_sizes import LINEAR, Sizes, shared_columns
 from bankwidth.operators.scan import Conv, Scan
 from bankwidth.operators.trace import Block
 from bankwidth.operators.vector import Elementwise, Norm, Rope
@@ -36,9 +37,6 @@ _COLLECTIVE: Final[dict[tuple[Layout, Layout], Function]] = {
     ("tokens", "whole"): "all_gather",
     ("part", "whole"): "all_gather",
 }
-# Kinds that compute on heads or columns: a product before them is split by columns.
-_ON_HEADS: Final = frozenset({"attention", "scan", "conv", "score", "select", "softmax"})
-_LINEAR: Final = ("mul", "sigmoid_mul")  # in their last input, or in any of a plain product
 STATISTIC_BYTES: Final = 4  # what a norm adds up of a row, fp32
 
 
@@ -76,7 +74,7 @@ class Share:
         self._vocabulary = vocabulary  # rows of the table of tokens, columns of the head
         self._tokens = tokens  # new tokens of the pass
         self._shares_rows = ways.sequence and ways.tensor > 1 and tokens % ways.tensor == 0
-        self._consumers = _consumers(block.operators)
+        self._sizes = Sizes(block.operators, ways.tensor, tokens)
         self._layouts: dict[str, Layout] = {PREVIOUS: self._stream}
         self._parts: dict[str, tuple[int, int]] = {}  # of each part: which share, as a fraction
         self._whole: dict[str, tuple[int, str]] = {}  # elements and dtype of the whole output
@@ -105,7 +103,7 @@ class Share:
             self._by_heads(op, "batch")
         elif self._layout(op) == "part":
             self._product_of_part(op)
-        elif op.layer == OUTSIDE and op.n == self._vocabulary:
+        elif self._tensor > 1 and op.layer == OUTSIDE and op.n == self._vocabulary:
             op = self._on_whole(op)
             self._add(replace(op, n=-(-op.n // self._tensor)), "part")
             self._want(op.name, "whole")
@@ -120,12 +118,12 @@ class Share:
             self._add(self._cut(op, "k"), "sum")
 
     def _product_of_whole(self, op: Matmul) -> None:
-        if op.layer == OUTSIDE or self._tensor == 1 or not self._may_split(op):
+        if op.layer == OUTSIDE or self._tensor == 1 or not self._sizes.may_split(op):
             self._add(op, "whole")
         elif op.batch > 1:
             self._add(self._cut(op, "batch"), "part")
         else:
-            self._add(replace(op, n=self._columns(op)), "part")
+            self._add(replace(op, n=self._sizes.columns(op)), "part")
 
     def _moe(self, op: Moe) -> None:
         ways = self._ways
@@ -149,7 +147,7 @@ class Share:
         back = self._collective(f"{op.name}.combine", op.layer, op.name, "all_to_all", message)
         layout: Layout = "tokens" if self._tensor > 1 else "whole"
         self._layouts[back] = layout
-        self._whole[back] = self._whole[op.name]
+        self._whole[back] = (-(-op.tokens // self._ways.groups) * op.hidden, op.dtype)
         self._joined[op.name, layout] = back
         self._layouts[op.name] = layout
         if layout != self._stream:
@@ -165,16 +163,16 @@ class Share:
         if self._layout(op) != "part":
             self._on_stream(op)
             return
-        heads = {"n_heads": self._share(op, "n_heads")}
+        heads = {"n_heads": self._sizes.share(op, "n_heads")}
         if not op.latent:
-            heads["n_kv_heads"] = self._kv_heads(op, "n_kv_heads")
+            heads["n_kv_heads"] = self._sizes.kv_heads(op, "n_kv_heads")
         self._add(replace(self._with_deps(op), **heads), "part")
 
     def _score(self, op: Any) -> None:
         if self._layout(op) != "part":
             self._on_stream(op)
             return
-        heads = {name: self._kv_heads(op, name) for name in ("n_heads", "n_kv_heads")}
+        heads = {name: self._sizes.kv_heads(op, name) for name in ("n_heads", "n_kv_heads")}
         self._add(replace(self._with_deps(op), **heads), "part")
 
     def _kv_append(self, op: KvAppend) -> None:
@@ -184,7 +182,7 @@ class Share:
         if self._layout(op) != "part":
             self._on_whole_inputs(op)
             return
-        heads = self._kv_heads(op, "kv_heads")
+        heads = self._sizes.kv_heads(op, "kv_heads")
         self._add(replace(self._with_deps(op), kv_heads=heads), "part", (heads, op.kv_heads))
 
     def _rope(self, op: Rope) -> None:
@@ -193,10 +191,10 @@ class Share:
             self._on_stream(op)
             return
         heads = op.heads
-        copied = self._copied_heads(op)
+        copied = self._sizes.copied_heads(op)
         local = -(-(heads - copied[0]) // self._tensor) + copied[1]
         if (heads - copied[0]) % self._tensor:
-            raise self._indivisible(op, "heads", heads)
+            raise self._sizes.indivisible(op, "heads", heads)
         self._add(replace(self._with_deps(op), heads=local), "part", (local, heads))
 
     def _scan(self, op: Scan) -> None:
@@ -204,7 +202,7 @@ class Share:
             self._on_whole_inputs(op)
             return
         field = "heads" if op.heads > 1 else "head_dim"
-        changes = {field: self._share(op, field), "groups": self._groups(op)}
+        changes = {field: self._sizes.share(op, field), "groups": self._sizes.groups(op)}
         changes["parameters"] = -(-op.parameters // self._tensor)
         self._add(replace(self._with_deps(op), **changes), "part")
 
@@ -212,9 +210,9 @@ class Share:
         if self._layout(op) != "part":
             self._on_whole_inputs(op)
             return
-        scan = self._scan_behind(op)
-        copied = _shared_columns(scan) if scan and op.width > scan.channels else 0
-        width = self._with_copies(op, "width", copied, scan)
+        scan = self._sizes.scan_behind(op)
+        copied = shared_columns(scan) if scan and op.width > scan.channels else 0
+        width = self._sizes.with_copies(op, "width", copied, scan)
         self._add(replace(self._with_deps(op), width=width), "part", (width, op.width))
 
     def _norm(self, op: Norm) -> None:
@@ -222,10 +220,10 @@ class Share:
         if self._layout(op) != "part":
             self._on_stream(op)
         elif op.rows > self._tokens:
-            rows = self._norm_rows(op)
+            rows = self._sizes.norm_rows(op)
             self._add(replace(self._with_deps(op), rows=rows), "part")
         else:
-            width = self._share(op, "width")
+            width = self._sizes.share(op, "width")
             message = {"size_bytes": op.rows * STATISTIC_BYTES, "dtype": "fp32"}
             name = f"{op.name}.all_reduce"
             added = self._collective(name, op.layer, op.deps[0], "all_reduce", message)
@@ -246,13 +244,13 @@ class Share:
         share = self._parts[op.deps[0]]
         elements, rest = divmod(op.elements * share[0], share[1])
         if rest:
-            raise self._indivisible(op, "elements", op.elements)
+            raise self._sizes.indivisible(op, "elements", op.elements)
         self._add(replace(op, elements=elements), "part", share)
 
     def _stays_sum(self, op: Elementwise, layouts: Sequence[Layout]) -> bool:
         if op.function == "add":
             return bool(layouts) and all(layout == "sum" for layout in layouts)
-        is_linear = op.function in _LINEAR and layouts.count("sum") == 1
+        is_linear = op.function in LINEAR and layouts.count("sum") == 1
         at = layouts.index("sum") if is_linear else 0
         return is_linear and (op.function == "mul" or at == len(layouts) - 1)
 
@@ -375,148 +373,14 @@ class Share:
         if layout == "part":
             self._parts[op.name] = share or (1, self._tensor)
 
-    # ---- sizes
-
     def _cut(self, op: Any, field: str) -> Any:
-        return replace(self._with_deps(op), **{field: self._share(op, field)})
-
-    def _share(self, op: Any, field: str) -> int:
-        size: int = getattr(op, field)
-        if size % self._tensor:
-            raise self._indivisible(op, field, size)
-        return size // self._tensor
-
-    def _kv_heads(self, op: Any, field: str) -> int:
-        """A device's heads; where there are fewer than devices, several have the same one."""
-        heads: int = getattr(op, field)
-        if heads < self._tensor and self._tensor % heads == 0:
-            return 1
-        return self._share(op, field)
-
-    def _groups(self, scan: Scan) -> int:
-        fewer = scan.groups < self._tensor and self._tensor % scan.groups == 0
-        return 1 if fewer else self._share(scan, "groups")
-
-    def _columns(self, op: Matmul) -> int:
-        """Of a product: its share, but keys and values that several devices have are whole."""
-        scan = self._scan_behind(op)
-        if scan is not None and op.n > scan.channels:
-            return self._with_copies(op, "n", _shared_columns(scan), scan)
-        for found in self._behind(op):
-            if isinstance(found, Attention) and not found.latent:
-                return self._columns_of_heads(op, found)
-        return self._share(op, "n")
-
-    def _columns_of_heads(self, op: Matmul, attention: Attention) -> int:
-        width = attention.head_dim + attention.value_dim
-        heads, local = attention.n_kv_heads, self._kv_heads(attention, "n_kv_heads")
-        if local * self._tensor == heads or op.n <= heads * width:
-            return self._share(op, "n")
-        rest, left = divmod(op.n - heads * width, self._tensor)
-        if left:
-            raise self._indivisible(op, "n", op.n)
-        return rest + local * width
-
-    def _with_copies(self, op: Any, field: str, copied: int, scan: Scan | None) -> int:
-        size: int = getattr(op, field)
-        rest, left = divmod(size - copied, self._tensor)
-        if left:
-            raise self._indivisible(op, field, size)
-        return rest + (copied * self._groups(scan) // scan.groups if scan and copied else 0)
-
-    def _copied_heads(self, op: Rope) -> tuple[int, int]:
-        """Heads among those rotated that are not shared out plainly: (of the whole, here)."""
-        for found in self._behind(op):
-            if isinstance(found, KvAppend):
-                if found.latent:
-                    return (1, 1)
-                heads = self._kv_heads(found, "kv_heads")
-                return (found.kv_heads, heads) if found.kv_heads < op.heads else (0, 0)
-        return (0, 0)
-
-    def _norm_rows(self, op: Norm) -> int:
-        """Rows are heads of tokens; those of keys may be on several devices."""
-        heads = op.rows // self._tokens
-        if heads < self._tensor and self._tensor % heads == 0:
-            return self._tokens
-        return self._share(op, "rows")
-
-    # ---- what comes behind an operator
-
-    def _behind(self, op: Operator) -> Iterator[Operator]:
-        """Operators that use an output, through rotations, norms, functions and the cache."""
-        seen: set[str] = set()
-        waiting = [op]
-        while waiting:
-            for found in self._consumers.get(waiting.pop(0).name, ()):
-                if found.name not in seen:
-                    seen.add(found.name)
-                    yield found
-                    if isinstance(found, Rope | Norm | KvAppend | Conv | Elementwise | Collective):
-                        waiting.append(found)
-
-    def _scan_behind(self, op: Operator) -> Scan | None:
-        return next((found for found in self._behind(op) if isinstance(found, Scan)), None)
-
-    def _may_split(self, op: Matmul) -> bool:
-        """Whether what uses a product's columns can do so part by part."""
-        waiting: list[tuple[Operator, bool]] = [(op, False)]
-        while waiting:
-            source, normed = waiting.pop()
-            for found in self._consumers.get(source.name, ()):
-                if not self._takes_parts(found, source, normed):
-                    return False
-                if isinstance(found, Rope | Norm | KvAppend | Collective):
-                    of_heads = isinstance(found, Norm) and found.rows > self._tokens
-                    waiting.append((found, normed or (isinstance(found, Norm) and not of_heads)))
-        return True
-
-    def _takes_parts(self, op: Operator, source: Operator, normed: bool) -> bool:
-        rotated = isinstance(source, Rope)
-        match op:
-            case Matmul():
-                return not (op.has_weight and normed and op.batch == 1)
-            case Moe():
-                return False
-            case KvAppend():
-                return not op.latent or rotated
-            case Elementwise():
-                return op.function != "add" and not self._scales(op, source.name)
-            case Rope() | Norm() | Collective():
-                return True
-        return op.kind in _ON_HEADS
-
-    def _scales(self, op: Elementwise, name: str) -> bool:
-        """Whether an input is one number per row beside whole results."""
-        narrow = self._whole.get(name, (0, ""))[0]
-        return op.function in _LINEAR and 0 < narrow < op.elements and narrow == op.rows
-
-    def _indivisible(self, op: Operator, field: str, size: int) -> MappingError:
-        return MappingError(
-            f"{op.kind} {op.name!r}: {field} {size} cannot be shared out equally over "
-            f"{self._tensor} devices; choose a divisor of it"
-        )
+        return replace(self._with_deps(op), **{field: self._sizes.share(op, field)})
 
     def _needs_all(self, op: Operator) -> MappingError:
         return MappingError(
             f"{op.kind} {op.name!r} needs all of what {', '.join(op.deps)} leave in parts on "
             f"{self._tensor} devices; a matmul with weights must come between"
         )
-
-
-def _consumers(operators: Sequence[Operator]) -> dict[str, list[Operator]]:
-    found: dict[str, list[Operator]] = {}
-    for op in operators:
-        for dep in op.deps:
-            found.setdefault(dep, []).append(op)
-    return found
-
-
-def _shared_columns(scan: Scan) -> int:
-    """Columns of a projection that all heads of a group share: B and C, or keys and queries."""
-    if scan.recurrence == "selective" or scan.state == 1:
-        return 0
-    return 2 * scan.groups * scan.state
 
 
 _RULES: Final[dict[str, Callable[[Share, Any], None]]] = {

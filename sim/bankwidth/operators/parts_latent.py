@@ -22,9 +22,7 @@ def latent_part(b: Builder, shape: LatentShape, x: str) -> str:
     latent = b.norm("kv_a_norm", kv, shape.kv_rank)
     rotated = b.rope((q, latent), shape.n_heads + 1, shape.rope_dim)
     append = b.add(_append(b, shape, (latent, rotated)))
-    out = [
-        _attend(b, shape, group, index, (q, append)) for index, group in enumerate(b.run.groups)
-    ]
+    out = [_attend(b, shape, group, index, (q, append)) for index, group in enumerate(b.run.groups)]
     return b.matmul("o", tuple(out), hidden, shape.n_heads * shape.v_dim, bias=shape.has_bias)
 
 
@@ -53,9 +51,7 @@ def _append(b: Builder, shape: LatentShape, deps: tuple[str, ...]) -> KvAppend:
     )
 
 
-def _attend(
-    b: Builder, shape: LatentShape, group: Group, index: int, deps: tuple[str, ...]
-) -> str:
+def _attend(b: Builder, shape: LatentShape, group: Group, index: int, deps: tuple[str, ...]) -> str:
     if group.phase == "prefill":
         return _expanded(b, shape, group, index, deps)
     return _absorbed(b, shape, group, index, deps)
@@ -92,8 +88,9 @@ def _absorbed(
     b: Builder, shape: LatentShape, group: Group, index: int, deps: tuple[str, ...]
 ) -> str:
     """All heads attend to one latent; their projections are products per head around it."""
-    heads = {"rows": group.tokens, "batch": shape.n_heads}
-    q = b.matmul(numbered("k_up", index), deps[0], shape.kv_rank, shape.nope_dim, **heads)
+    rows, heads = group.tokens, shape.n_heads
+    up = numbered("k_up", index), deps[0], shape.kv_rank, shape.nope_dim
+    q = b.matmul(*up, rows=rows, batch=heads)
     attended = b.add(
         Attention(
             name=numbered("attention", index),
@@ -112,4 +109,5 @@ def _absorbed(
             kv_dtype=b.dtypes.kv,
         )
     )
-    return b.matmul(numbered("v_up", index), attended, shape.v_dim, shape.kv_rank, **heads)
+    down = numbered("v_up", index), attended, shape.v_dim, shape.kv_rank
+    return b.matmul(*down, rows=rows, batch=heads)

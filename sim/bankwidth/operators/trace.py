@@ -11,7 +11,9 @@ from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator, in_layer
 from bankwidth.operators.dtypes import DTYPE_BITS, unknown_dtype
 
 Scalar = str | int | float | bool | None
-TOKENS_PER_STEP: Final = "tokens_per_step"  # key of `meta`: what a step yields per sequence, expected
+TOKENS_PER_STEP: Final = (
+    "tokens_per_step"  # key of `meta`: what a step yields per sequence, expected
+)
 
 
 class Step(NamedTuple):

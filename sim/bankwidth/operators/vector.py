@@ -25,6 +25,8 @@ ROPE_FLOPS: Final = 3
 # relu2 = max(x, 0)^2; sigmoid = 1 / (1 + exp(-x)); softplus = log(1 + exp(x)).
 # merge: outputs of parts of a softmax, each times its share of the sum of exponentials, added; for
 # each further part, two more. Shares are one number per row and part: neither counted nor read.
+# copy: moved, or made another dtype; unary, binary: one operation that is none of the others, of
+# imported traces (exp, rsqrt, x times a number; x - y).
 FUNCTIONS: Final[dict[str, tuple[int, int]]] = {
     "add": (2, 1),
     "mul": (2, 1),
@@ -40,6 +42,9 @@ FUNCTIONS: Final[dict[str, tuple[int, int]]] = {
     "softplus": (1, 3),
     "tanh": (1, 1),
     "merge": (2, 3),
+    "copy": (1, 0),
+    "unary": (1, 1),
+    "binary": (2, 1),
 }
 # Of any number of inputs: operations for each further one.
 SUMS: Final[dict[str, int]] = {"add": 1, "merge": 2}
@@ -116,7 +121,7 @@ class Elementwise(Operator):
 
     function: Literal[
         "add", "mul", "relu", "relu2", "relu2_mul", "gelu", "gelu_mul", "silu", "silu_mul",
-        "sigmoid", "sigmoid_mul", "softplus", "tanh", "merge",
+        "sigmoid", "sigmoid_mul", "softplus", "tanh", "merge", "copy", "unary", "binary",
     ]  # fmt: skip
     elements: int
     num_inputs: int

@@ -195,9 +195,7 @@ def _feed(shape: Feed, model: ModelShape, dtypes: Dtypes) -> Iterator[Tensor]:
         yield from _matrix("shared_gate", model.hidden, 1, False, dtypes)
 
 
-def _mlp(
-    shape: MlpShape, model: ModelShape, dtypes: Dtypes, prefix: str = ""
-) -> Iterator[Tensor]:
+def _mlp(shape: MlpShape, model: ModelShape, dtypes: Dtypes, prefix: str = "") -> Iterator[Tensor]:
     up, down = ("gate_up", "down") if shape.is_gated else ("fc1", "fc2")
     yield from _matrix(f"{prefix}{up}", model.hidden, shape.up_width, shape.has_bias, dtypes)
     if shape.has_inner_norm:

@@ -29,7 +29,7 @@ ShareOrZero = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Cycles = Annotated[float, Field(ge=0)]
 SplitRule = Literal["none", "even", "full_waves", "fixed", "history", "fill"]
-CALLS = ("prefill", "decode", "lone_decode", "large_prefill", "large_decode")
+CALLS = ("prefill", "decode", "lone_decode", "large_prefill", "large_decode", "latent")
 
 
 class AttentionTileSpec(Spec):
@@ -170,6 +170,11 @@ class AttentionSpec(DeviceSpec):
     small_head_dim: Count = Field(default=256, description="larger heads are large")
     large_prefill: AttentionCallSpec | None = None
     large_decode: AttentionCallSpec | None = None
+    latent: AttentionCallSpec | None = Field(
+        default=None,
+        description="values that are the first columns of the keys (multi-head latent attention "
+        "with absorbed projections). Default: it runs none",
+    )
 
     @classmethod
     def relations(cls, data: object) -> Iterator[Relation]:

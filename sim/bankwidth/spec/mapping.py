@@ -14,9 +14,11 @@ from bankwidth.spec.offload import OffloadSpec
 from bankwidth.spec.sram_lut_mapping import SramLutMappingSpec
 
 ROLES: Final = ("weights", "kv", "activations")
+FAR: Final = "far"  # what a technique keeps in a memory further away; not every machine has one
 OPERATOR_KINDS: Final = (
     "matmul", "attention", "norm", "softmax", "elementwise", "rope", "embedding", "kv_append",
-    "moe", "collective",
+    "moe", "collective", "scan", "conv", "score", "select", "fetch", "kv_read",
+    "unpack",
 )  # fmt: skip
 DEFAULT: Final = "default"
 
@@ -105,7 +107,10 @@ class MappingSpec(Spec):
     `pim` holds the choices that machines with computing banks have, `csd` those of drives.
     """
 
-    place: dict[str, str] = Field(description="memory that holds weights, kv and activations")
+    place: dict[str, str] = Field(
+        description="memory that holds weights, kv and activations; `far`, where there is one, "
+        "holds what a technique keeps away from the engine (offloaded keys and values, experts)"
+    )
     run: dict[str, str] = Field(description="engine that runs an operator kind; needs `default`")
     heads_together: Count | None = Field(
         default=None,
@@ -136,7 +141,7 @@ class MappingSpec(Spec):
     def relations(cls, data: object) -> Iterator[Relation]:
         """Every role has a place, every operator kind an engine; no others are named."""
         place, run = pick_mapping(data, "place"), pick_mapping(data, "run")
-        yield from _unknown_keys("place", place, "tensor role", ROLES)
+        yield from _unknown_keys("place", place, "tensor role", (*ROLES, FAR))
         yield from _unknown_keys("run", run, "operator kind", (DEFAULT, *OPERATOR_KINDS))
         absent = [role for role in ROLES if role not in place]
         if place and absent:

@@ -40,7 +40,7 @@ def parse_options(option: str, texts: Sequence[str], model: type[S], base: S) ->
 
 
 def parse_values(option: str, text: str, model: type[S]) -> S:
-    """A description of `key=value,key=value`. Raises SpecError with every mistake and its column."""
+    """A description of `key=value,key=value`. Raises SpecError with every mistake, by column."""
     shown = f"{option} {text}"
     try:
         values = _values(shown, text, len(option) + 1)

@@ -19,7 +19,7 @@ from bankwidth.mapping.cent_block import BlockPlace, CentBlock, LlamaShape
 from bankwidth.mapping.lower_asic import AsicLowering
 from bankwidth.mapping.plan import Task
 from bankwidth.operators.families import model_shape
-from bankwidth.operators.model import ModelShape
+from bankwidth.operators.model import AttentionShape, MlpShape, ModelShape
 from bankwidth.spec import AsicSpec, MachineSpec, PimSpec, load_machine, load_workload
 from bankwidth.spec.parallel import ParallelSpec
 from bankwidth.system.engine_energy import item_energies_pj
@@ -62,12 +62,14 @@ class CentSystem:
         pim, pnm = machine.engines[BANKS], machine.engines[PNM]
         if not isinstance(pim, PimSpec) or not isinstance(pnm, AsicSpec) or not machine.parallel:
             raise SpecError(f"{machine.name}: need engines {BANKS} (pim), {PNM} (asic), parallel")
-        layer = model.layers[0]
+        attention, mlp = model.layers[0].attention, model.layers[0].mlp
+        if not isinstance(attention, AttentionShape) or not isinstance(mlp, MlpShape):
+            raise SpecError(f"{model.family}: CENT's block is a Llama layer")
         self.shape = LlamaShape(
             hidden=model.hidden,
-            heads=layer.attention.n_heads,
-            kv_heads=layer.attention.n_kv_heads,
-            ffn=layer.mlp.width,
+            heads=attention.n_heads,
+            kv_heads=attention.n_kv_heads,
+            ffn=mlp.width,
             vocab=model.vocab,
         )
         self.layers = len(model.layers)

@@ -21,7 +21,7 @@ PROGRESS_ROWS: Final = 100  # rows between two reports of progress
 
 def trace_of_operator(op: Operator) -> Trace:
     """A trace of one operator; memory must hold what it reads and writes."""
-    roles = {"weight": 0, "kv": 0, "activation": 0}
+    roles = {"weight": 0, "kv": 0, "activation": 0, "far": 0}
     for tensor in (*op.inputs, *op.outputs):
         roles[tensor.role] += tensor.size_bytes
     return Trace(
@@ -35,6 +35,7 @@ def trace_of_operator(op: Operator) -> Trace:
         weight_bytes=roles["weight"],
         kv_bytes=roles["kv"],
         activation_bytes=roles["activation"],
+        far_bytes=roles["far"],
     )
 
 

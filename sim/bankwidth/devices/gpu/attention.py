@@ -22,6 +22,8 @@ from bankwidth.devices.gpu.attention_splits import (
 )
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import ceil_div
+from bankwidth.devices.gpu.vector import LANES
+from bankwidth.errors import MappingError
 from bankwidth.spec import (
     AppendKernelSpec,
     AttentionCallSpec,
@@ -53,6 +55,7 @@ class AttentionCost:
     overlap: float
     serial_ns: float
     l2_bytes: float
+    conversions: int = 0  # instructions that make numbers of stored keys and values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +94,29 @@ def _keys_seen(s: AttentionShape, kernel: AttentionKernelSpec, c: Cut, index: in
     return s.kv_len - s.q_len + last
 
 
+def _key_tiles(s: AttentionShape, kernel: AttentionKernelSpec, c: Cut, index: int) -> int:
+    """Tiles of keys of a tile of queries: from the first that its first query's window has."""
+    last = ceil_div(_keys_seen(s, kernel, c, index), c.tile.keys)
+    if s.window is None or not (s.causal and kernel.skips_masked):
+        return last
+    first_query = s.kv_len - s.q_len + index * c.tile.rows // c.packed
+    return last - max(0, first_query + 1 - s.window) // c.tile.keys
+
+
 def _work(kernel: AttentionKernelSpec, s: AttentionShape, c: Cut, splits: int) -> _Work:
-    if splits == 1 and c.query_tiles > EXACT_TILES:
+    if splits == 1 and c.query_tiles > EXACT_TILES and s.window is None:
         return _progression(kernel, s, c)
-    blocks, total, squares = 0, 0, 0
+    blocks, total, squares, longest = 0, 0, 0, 0
     for index in range(c.query_tiles):
-        key_tiles = ceil_div(_keys_seen(s, kernel, c, index), c.tile.keys)
+        key_tiles = _key_tiles(s, kernel, c, index)
         each = ceil_div(key_tiles, splits)
         used = ceil_div(key_tiles, each)
         blocks += splits if kernel.split_rule == "fixed" else used
         total += key_tiles
         squares += used * each * each
-    first = ceil_div(_keys_seen(s, kernel, c, 0), c.tile.keys)
-    return _Work(blocks, total, squares, ceil_div(key_tiles, splits), ceil_div(first, splits))
+        longest = max(longest, each)
+    first = _key_tiles(s, kernel, c, 0)
+    return _Work(blocks, total, squares, longest, ceil_div(first, splits))
 
 
 def _progression(kernel: AttentionKernelSpec, s: AttentionShape, c: Cut) -> _Work:
@@ -120,18 +133,25 @@ def _progression(kernel: AttentionKernelSpec, s: AttentionShape, c: Cut) -> _Wor
 def _key_tile_ns(
     chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, tile: AttentionTileSpec
 ) -> float:
-    """One tile of keys: two multiplies and the exponentials between, or the tile's way in."""
-    tensor_ns = 4 * tile.rows * tile.keys * s.head_dim / chip.tensor_rate(s.dtype)
+    """One tile of keys: two multiplies and the exponentials between, or the tile's way in.
+
+    Stored in fewer bits, keys and values are converted by the warps that multiply: these add up.
+    So do the products that make keys and values of what is stored in their place.
+    """
+    flops = 2 * tile.rows * tile.keys * (s.head_dim + s.value_dim) + tile.keys * s.token_flops
+    tensor_ns = flops / chip.tensor_rate(s.dtype)
     exp_ns = tile.rows * tile.keys / chip.exp_per_ns
-    feed_cycles = 2 * tile.keys * s.head_dim * s.kv_bytes / kernel.feed_bytes_per_cycle
-    busy_ns = tensor_ns / kernel.tensor_share + kernel.exposed_exps * exp_ns
+    convert_ns = tile.keys * s.token_instructions / (LANES * chip.clock_ghz)
+    feed_cycles = tile.keys * s.position_bytes / kernel.feed_bytes_per_cycle
+    busy_ns = tensor_ns / kernel.tensor_share + kernel.exposed_exps * exp_ns + convert_ns
     return max(busy_ns, feed_cycles / chip.clock_ghz)
 
 
 def _block_ns(chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, c: Cut) -> float:
     """Start, queries in, outputs out of one block; the scheduler, if each block walks it."""
     rows = min(c.tile.rows, s.q_len * c.packed)
-    row_cycles = 2 * rows * s.head_dim * s.element_bytes / kernel.row_bytes_per_cycle
+    row_bytes = rows * (s.head_dim + s.value_dim) * s.element_bytes
+    row_cycles = row_bytes / kernel.row_bytes_per_cycle
     narrow = kernel.narrow
     start_cycles = kernel.block_cycles
     if narrow is not None and any(c.tile is tile for tile in narrow.tiles):
@@ -144,7 +164,7 @@ def _section_heads(kernel: AttentionKernelSpec, s: AttentionShape, c: Cut) -> in
     """Heads whose blocks are put in order together, as their keys fit a part of the L2."""
     if kernel.section_bytes is None:
         return c.heads
-    head_bytes = 2 * c.key_tiles * c.tile.keys * s.head_dim * s.kv_bytes
+    head_bytes = c.key_tiles * c.tile.keys * s.position_bytes
     fitting = (n for n in SECTION_HEADS if n * head_bytes <= kernel.section_bytes)
     return min(next(fitting, 1), c.heads)
 
@@ -176,7 +196,7 @@ def _partial_bytes(s: AttentionShape, splits: int) -> float:
     """Outputs of splits before they are combined, one way."""
     if splits == 1:
         return 0.0
-    return splits * s.batch * s.q_len * s.n_heads * s.head_dim * PARTIAL_BYTES
+    return splits * s.batch * s.q_len * s.n_heads * s.value_dim * PARTIAL_BYTES
 
 
 def _serial_ns(chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, splits: int) -> float:
@@ -193,7 +213,7 @@ def _serial_ns(chip: Chip, kernel: AttentionKernelSpec, s: AttentionShape, split
 def _no_work(kernel: AttentionKernelSpec) -> AttentionCost:
     return AttentionCost(
         label=kernel.name, splits=1, blocks=0, waves=0,
-        compute_ns=0.0, overlap=1.0, serial_ns=0.0, l2_bytes=0.0,
+        compute_ns=0.0, overlap=1.0, serial_ns=0.0, l2_bytes=0.0, conversions=0,
     )  # fmt: skip
 
 
@@ -231,14 +251,17 @@ def _cost(
         compute_ns=_powered_ns(chip, kernel, max(end_ns, longest_ns)),
         overlap=1 + kernel.overlap * math.sqrt(key_tiles / slots),
         serial_ns=_serial_ns(chip, kernel, s, splits),
-        l2_bytes=key_tiles * 2 * cut.tile.keys * s.head_dim * s.kv_bytes
-        + 2 * (s.query_bytes + _partial_bytes(s, splits)),
+        l2_bytes=key_tiles * cut.tile.keys * s.position_bytes
+        + (s.query_bytes + s.output_bytes + 2 * _partial_bytes(s, splits)),
+        conversions=math.ceil(key_tiles * cut.tile.keys * s.token_instructions),
     )
 
 
 def append_cost(chip: Chip, kernel: AppendKernelSpec, s: AttentionShape) -> AppendCost:
     """Cost of writing keys and values of the new tokens to the cache, a block of threads each."""
-    values = 2 * s.n_kv_heads * s.head_dim + kernel.with_queries * s.n_heads * s.head_dim
+    values = (
+        s.n_kv_heads * (s.head_dim + s.value_dim) + kernel.with_queries * s.n_heads * s.head_dim
+    )
     threads = max(1, min(kernel.max_threads, values // kernel.values_per_thread))
     slots = chip.sms * min(kernel.max_blocks_per_sm, kernel.threads_per_sm / threads)
     tokens = s.batch * s.q_len
@@ -250,7 +273,10 @@ def append_cost(chip: Chip, kernel: AppendKernelSpec, s: AttentionShape) -> Appe
 
 
 def call_of(library: AttentionSpec, s: AttentionShape, sms: int, *, decode: bool) -> Call:
-    """The kernel that a library's dispatch takes, and what a capture of it holds."""
+    """The kernel that a library's dispatch takes, and what a capture of it holds.
+
+    Raises MappingError for latent keys and values where the library has no kernel for them.
+    """
     call = _dispatched(library, s, sms, decode)
     return Call(library.kernels[call.kernel], library.captures[call.capture])
 
@@ -258,6 +284,8 @@ def call_of(library: AttentionSpec, s: AttentionShape, sms: int, *, decode: bool
 def _dispatched(
     library: AttentionSpec, s: AttentionShape, sms: int, decode: bool
 ) -> AttentionCallSpec:
+    if s.is_latent:
+        return _latent(library)
     if s.head_dim > library.small_head_dim:
         large = library.large_decode if decode else library.large_prefill
         return large or (library.decode if decode else library.prefill)
@@ -266,6 +294,16 @@ def _dispatched(
     blocks = s.batch * s.n_kv_heads * max(1, s.kv_len // HISTORY_KEYS)
     grouped = 1 < s.group <= library.max_group and 4 * blocks >= sms
     return library.decode if grouped or library.lone_decode is None else library.lone_decode
+
+
+def _latent(library: AttentionSpec) -> AttentionCallSpec:
+    if library.latent is None:
+        raise MappingError(
+            f"library {library.name!r} has no kernel for latent keys and values (multi-head latent "
+            f"attention with absorbed projections): describe one as `latent`, or take a machine "
+            f"whose library has it, such as h100"
+        )
+    return library.latent
 
 
 def cold_share(chip: Chip, capture: CaptureSpec, size_bytes: float) -> float:

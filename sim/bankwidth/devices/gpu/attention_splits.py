@@ -22,7 +22,13 @@ FILL_MOST_UNITS = 1.5  # per SM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionShape:
-    """`q_len` new tokens attend to `kv_len` positions, the new ones among them."""
+    """`q_len` new tokens attend to `kv_len` positions, the new ones among them.
+
+    With a `window`, each sees the last of them only. `value_width` is that of a value where it is
+    not the key's; `token_bytes` is what a position takes per KV head where keys and values are not
+    stored alike, `token_instructions` what it takes to make numbers of them, and `token_flops` what
+    it takes to make them of something else.
+    """
 
     batch: int
     q_len: int
@@ -35,6 +41,12 @@ class AttentionShape:
     dtype: str
     element_bytes: float
     kv_bytes: float
+    value_width: int | None = None
+    window: int | None = None
+    is_latent: bool = False  # values are the first columns of the keys
+    token_bytes: float | None = None
+    token_instructions: float = 0.0
+    token_flops: float = 0.0
 
     @property
     def group(self) -> int:
@@ -42,14 +54,31 @@ class AttentionShape:
         return self.n_heads // self.n_kv_heads
 
     @property
+    def value_dim(self) -> int:
+        """Width of a head's value."""
+        return self.head_dim if self.value_width is None else self.value_width
+
+    @property
+    def position_bytes(self) -> float:
+        """Key and value of one position and KV head."""
+        if self.token_bytes is not None:
+            return self.token_bytes
+        return (self.head_dim + self.value_dim) * self.kv_bytes
+
+    @property
     def query_bytes(self) -> float:
-        """Queries; outputs are as many bytes."""
+        """All queries."""
         return self.batch * self.q_len * self.n_heads * self.head_dim * self.element_bytes
+
+    @property
+    def output_bytes(self) -> float:
+        """All outputs: as many as queries, where values are as wide as keys."""
+        return self.batch * self.q_len * self.n_heads * self.value_dim * self.element_bytes
 
     @property
     def key_value_bytes(self) -> float:
         """Keys and values of all positions."""
-        return 2 * self.batch * self.kv_len * self.n_kv_heads * self.head_dim * self.kv_bytes
+        return self.batch * self.kv_len * self.n_kv_heads * self.position_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +191,7 @@ def _history_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
 
 def _fill_splits(slots: int, s: AttentionShape, c: Cut, most: int) -> int:
     """Two blocks per SM, while each has a pass over keys."""
-    passes = math.ceil(2 * s.kv_len * s.head_dim * s.kv_bytes / FILL_BYTES)
+    passes = math.ceil(s.kv_len * s.position_bytes / FILL_BYTES)
     if passes < FILL_LEAST_PASSES or c.units > FILL_MOST_UNITS * slots:
         return 1
     return min(passes, c.key_tiles, ceil_div(FILL_BLOCKS_PER_SM * slots, c.units))

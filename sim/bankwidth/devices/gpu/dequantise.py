@@ -21,6 +21,10 @@ BYTE: Final = 8
 # Five values in a byte, base 3: assumed a multiply by the power, a multiply by 3, a shift, and the
 # half2 that takes 1 off, as the CPU code of GGUF's TQ1_0 does it (ggml-quants.c, recalled).
 TERNARY: Final = 3.0 + PAIR
+# DFloat11 (arXiv 2504.11651, section 3.3): threads go through their coded exponents twice, first to
+# count them, then to write. Assumed per value and pass: two look-ups of a byte in shared memory,
+# three shifts and masks, one addition.
+CODED: Final = 2 * 6.0
 
 
 def conversion_instructions(bits: int, *, in_powers_of_three: bool = False) -> float:

@@ -18,6 +18,7 @@ from typing import Final
 
 from bankwidth.devices.gpu.chip import Chip
 from bankwidth.devices.gpu.cost import KernelCost, ceil_div, wave_count
+from bankwidth.devices.gpu.vector import LANES
 from bankwidth.spec import MoeKernelsSpec
 
 MAX_BLOCKS_PER_SM: Final = 8  # of 128 threads or more, for the registers' sake
@@ -50,6 +51,7 @@ class MoeShape:
     dtype: str
     x_bytes: float  # per element of activations
     w_bytes: float
+    w_instructions: float = 0.0  # that make a number of a weight stored in fewer bits
 
     @property
     def rows(self) -> int:
@@ -148,6 +150,7 @@ def _product(
         write_bytes=math.ceil(y_bytes),
         l2_bytes=math.ceil(run.feed_bytes + y_bytes),
         tensor_flops=flops,
+        vector_flops=math.ceil(run.blocks * run.tile.n * k * s.w_instructions),
     )
 
 
@@ -180,9 +183,11 @@ def _run(chip: Chip, kernels: MoeKernelsSpec, s: MoeShape, tile: Tile, n: int, k
 
 
 def _multiply_ns(chip: Chip, kernels: MoeKernelsSpec, s: MoeShape, tile: Tile) -> float:
+    """One step of a block; its warps convert their part of the weights first."""
     is_small = tile.m < _MMA_ROWS
     share = kernels.small_tensor_efficiency if is_small else kernels.tensor_efficiency
-    return 2 * tile.m * tile.n * tile.k / (chip.tensor_rate(s.dtype) * share)
+    convert_ns = tile.n * tile.k * s.w_instructions / (LANES * chip.clock_ghz)
+    return 2 * tile.m * tile.n * tile.k / (chip.tensor_rate(s.dtype) * share) + convert_ns
 
 
 def _feed_ns(

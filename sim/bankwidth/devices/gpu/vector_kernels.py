@@ -56,6 +56,15 @@ KV_APPEND: Final = VectorKernel(threads=512, vector=2, slots=61.5, rounds=1.35, 
 # An addition never waits for its instructions: slots are estimated.
 ADD: Final = VectorKernel(threads=128, vector=4, block_elements=512, slots=10.0, overlap=4.0)
 GELU: Final = VectorKernel(threads=128, vector=4, block_elements=512, slots=44.0, overlap=4.0)
+# Assumed: of each state a load, a decay, an update, its part of the output and a store.
+SCAN_STEP: Final = VectorKernel(threads=128, vector=4, block_elements=512, slots=16.0, overlap=4.0)
+# Assumed: as an addition, and a multiply-add with its index for each of four taps.
+CONV: Final = VectorKernel(threads=128, vector=4, block_elements=512, slots=18.0, overlap=4.0)
+# Assumed: radix selection by digits of 8 bits (Zhang et al., SC 2023): a row is gone through for
+# each digit of 16-bit values, of which the first time is fresh, and once to write; histograms and
+# their sums by a block.
+SELECT: Final = VectorKernel(
+    threads=1024, vector=4, slots=40.0, rereads=2.0, barrier_cycles=1800.0, overlap=2.0)
 # What torch.compile makes of the same, as LLMCompass timed it: few instructions, no chain.
 COMPILED_NORM: Final = VectorKernel(threads=512, vector=8, slots=20.0, rereads=1.0, overlap=4.0)
 COMPILED_GELU: Final = VectorKernel(
@@ -72,6 +81,11 @@ KERNELS: Final[dict[str, VectorKernel]] = {
     "rms": RMS_NORM, "layer": LAYER_NORM, "norm": RMS_NORM, "softmax": SOFTMAX,
     "elementwise": ADD, "add": ADD, "mul": ADD, "relu": ADD,
     "gelu": GELU, "silu": GELU, "silu_mul": SILU_MUL,
+    # assumed: as the function that is most like it
+    "sigmoid": GELU, "tanh": GELU, "softplus": GELU, "relu2": ADD, "merge": ADD,
+    "copy": ADD, "unary": ADD, "binary": ADD,
+    "gelu_mul": SILU_MUL, "relu2_mul": SILU_MUL, "sigmoid_mul": SILU_MUL,
+    "conv": CONV, "select": SELECT, "kv_read": ADD, "unpack": ADD,
     "compiled layer": COMPILED_NORM, "compiled gelu": COMPILED_GELU,
     "rope": ROPE, "kv_append": KV_APPEND, "embedding": LOOK_UP,
 }

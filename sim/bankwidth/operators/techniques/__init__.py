@@ -28,12 +28,15 @@ from bankwidth.operators.techniques import (
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.spec.techniques import TechniquesSpec
 
+_WIDEST: Final = 40  # of a list of options, in what a run says of itself
+_NONE: Final[tuple[Any, ...]] = ([], {}, None)
+
 TECHNIQUES: Final[tuple[Technique, ...]] = (
     heads.TECHNIQUE,
+    shared_prefix.TECHNIQUE,
     speculative.TECHNIQUE,
     chunked_prefill.TECHNIQUE,
     moe_routing.TECHNIQUE,
-    shared_prefix.TECHNIQUE,
     eviction.TECHNIQUE,
     sparse_attention.TECHNIQUE,
     kv_quant.TECHNIQUE,
@@ -64,5 +67,12 @@ def described(steps: Sequence[tuple[Technique, Any]]) -> str:
 
 def _described(name: str, options: Any) -> str:
     given = options.model_dump(exclude_unset=True, exclude={"source"}, by_alias=True)
-    values = ",".join(f"{key}={value}" for key, value in given.items())
+    values = ",".join(
+        f"{key}={_short(value)}" for key, value in given.items() if value not in _NONE
+    )
     return f"{name}:{values}" if values else name
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _WIDEST or not isinstance(value, list | dict) else f"({len(value)})"

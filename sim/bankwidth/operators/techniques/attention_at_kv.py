@@ -21,7 +21,9 @@ from bankwidth.operators.model import ModelShape
 from bankwidth.operators.movement import Collective, KvAppend
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.operators.techniques.rewrite import (
+    expanded_prompts,
     is_cached,
+    is_whole,
     kept_len,
     rewrite_block,
     rewrite_blocks,
@@ -46,13 +48,14 @@ class _Layer:
         self._by_heads = options.split == "heads"
         reading = [op for op in block.operators if isinstance(op, Attention) and is_cached(op)]
         self._reading = reading
+        self._expanded = expanded_prompts(block)
         self._appends = {dep for op in reading for dep in op.deps}
 
     def block(self) -> Block:
-        return rewrite_block(self._block, self._shared) if self._reading else self._block
+        return rewrite_block(self._block, self._shared)
 
     def _shared(self, op: Operator) -> list[Operator]:
-        if isinstance(op, KvAppend) and op.name in self._appends:
+        if isinstance(op, KvAppend) and (op.name in self._appends or is_whole(op)):
             return self._appended(op)
         if isinstance(op, Attention) and op.kv_role == "kv":
             return self._prompt(op) if _is_prompt(op) else self._asked(op)
@@ -61,16 +64,17 @@ class _Layer:
     def _appended(self, op: KvAppend) -> list[Operator]:
         """This place's share of the new keys and values; a prompt's others are sent away."""
         prompts = [each for each in self._reading if _is_prompt(each)]
-        stored = self._part(sum(each.batch * kept_len(each) for each in prompts))
+        kept = op.stored_len + sum(each.batch * kept_len(each) for each in prompts)
+        stored = self._part(kept)
         if self._by_heads:
             heads = self._divided(op.name, "heads of keys and values", op.kv_heads)
-            share = replace(op, kv_heads=heads, stored_len=stored * self._ways)
+            share = replace(op, kv_heads=heads, stored_len=kept)
         else:
             share = replace(op, tokens=self._part(op.tokens), stored_len=stored)
-        if not prompts:
+        tokens = sum(each.batch * each.q_len for each in prompts or self._expanded)
+        if not tokens:
             return [share]
         width = op.head_dim if op.latent else op.head_dim + (op.v_head_dim or op.head_dim)
-        tokens = sum(each.batch * each.q_len for each in prompts)
         sent = self._elsewhere(packed_bytes(tokens * op.kv_heads * width, op.kv_dtype))
         message = self._message(op, "send", op.deps, sent)
         return [message, replace(share, deps=(*op.deps, message.name))]
@@ -136,7 +140,7 @@ class _Layer:
     def _merge(self, op: Attention, back: Collective) -> Elementwise:
         rows = op.batch * op.q_len * op.n_heads
         return Elementwise(
-            name=f"{op.name}.merge",
+            name=f"{op.name}.joined",
             layer=op.layer,
             deps=(op.name, back.name),
             function="merge",

@@ -14,21 +14,37 @@ from typing import Final
 from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import Operator
 from bankwidth.operators.model import ModelShape
+from bankwidth.operators.movement import KvAppend
 from bankwidth.operators.selection import Select
 from bankwidth.operators.techniques.base import Technique
-from bankwidth.operators.techniques.rewrite import kept_len, rewrite
-from bankwidth.operators.trace import Trace
+from bankwidth.operators.techniques.rewrite import (
+    expanded_prompts,
+    is_whole,
+    kept_len,
+    rewrite_block,
+    rewrite_blocks,
+)
+from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.vector import Elementwise
 from bankwidth.spec.techniques.kv import EvictionSpec
 
 
 def _trace(trace: Trace, options: EvictionSpec, model: ModelShape) -> Trace:
-    def evicted(op: Operator) -> list[Operator]:
-        if not isinstance(op, Attention) or op.kv_role != "kv":
-            return [op]
-        return _evicted(op, options)
+    return rewrite_blocks(trace, lambda block: _block(block, options))
 
-    return rewrite(trace, evicted)
+
+def _block(block: Block, options: EvictionSpec) -> Block:
+    expanded = expanded_prompts(block)
+
+    def evicted(op: Operator) -> list[Operator]:
+        if isinstance(op, Attention) and op.kv_role == "kv":
+            return _evicted(op, options)
+        if isinstance(op, KvAppend) and is_whole(op):
+            kept = sum(each.batch * options.kept(each.kv_len) for each in expanded)
+            return [replace(op, stored_len=min(op.stored_len, kept))]
+        return [op]
+
+    return rewrite_block(block, evicted)
 
 
 def _evicted(op: Attention, options: EvictionSpec) -> list[Operator]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from bankwidth.errors import SpecError
 from bankwidth.operators.attention import Attention
-from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
+from bankwidth.operators.base import PREVIOUS, Operator
 from bankwidth.operators.fetch import Fetch
 from bankwidth.operators.model import ModelShape
 from bankwidth.operators.movement import KvAppend
@@ -23,6 +23,7 @@ from bankwidth.operators.techniques.rewrite import (
     cut,
     first_layer,
     is_cached,
+    is_whole,
     kept_len,
     rewrite_block,
     rewrite_blocks,
@@ -39,7 +40,7 @@ def _trace(trace: Trace, options: KvOffloadSpec, model: ModelShape) -> Trace:
 
     def away(block: Block) -> Block:
         layer = first_layer(block)
-        return block if layer == OUTSIDE or layer < near else _Layer(block, options).block()
+        return _Layer(block, options).block() if near <= layer < layers else block
 
     return rewrite_blocks(cut(trace, near), away)
 
@@ -54,13 +55,18 @@ class _Layer:
         self._reading = [
             op for op in block.operators if isinstance(op, Attention) and is_cached(op)
         ]
-        self._appends = {dep for op in self._reading for dep in op.deps}
+        self._appends = {
+            dep
+            for op in self._reading
+            for dep in op.deps
+            if isinstance(self._by_name.get(dep), KvAppend)
+        }
 
     def block(self) -> Block:
         return rewrite_block(self._block, self._away)
 
     def _away(self, op: Operator) -> list[Operator]:
-        if isinstance(op, KvAppend) and op.name in self._appends:
+        if isinstance(op, KvAppend) and (op.name in self._appends or is_whole(op)):
             return [self._appended(op)]
         if isinstance(op, Score) and set(op.deps) & self._appends:
             return [replace(op, kv_role="far")]  # components of the keys themselves

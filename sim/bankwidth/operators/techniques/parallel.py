@@ -36,7 +36,8 @@ def _trace(trace: Trace, options: ParallelismSpec, model: ModelShape) -> Trace:
             context=options.context,
         )
     except MappingError as error:
-        raise SpecError(f"{trace.model}: parallel: {error}") from error
+        name = "" if str(error).startswith(trace.model) else f"{trace.model}: "
+        raise SpecError(f"{name}parallel: {error}") from error
     if options.pipeline == 1:
         return share
     return replace(share, meta={**share.meta, WANTED: options.pipeline})

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import OUTSIDE, Operator
+from bankwidth.operators.movement import KvAppend
 from bankwidth.operators.trace import Block, Trace
+
+INDEX: Final = ".index"  # how appends to something kept beside keys and values are named
 
 Rewriter = Callable[[Operator], Sequence[Operator]]
 
@@ -96,6 +100,20 @@ def readers(block: Block) -> dict[str, list[Attention]]:
             for dep in op.deps:
                 found.setdefault(dep, []).append(op)
     return found
+
+
+def expanded_prompts(block: Block) -> list[Attention]:
+    """Attentions of prompts over what was made of stored latents: an append says what is kept."""
+    return [
+        op
+        for op in block.operators
+        if isinstance(op, Attention) and op.causal and op.kv_role == "activation"
+    ]
+
+
+def is_whole(op: Operator) -> bool:
+    """Whether it is the append of a layer's cache that says itself how much is kept."""
+    return isinstance(op, KvAppend) and op.stored_len > 0 and not op.name.endswith(INDEX)
 
 
 def is_cached(op: Operator) -> bool:

@@ -14,9 +14,16 @@ from bankwidth.errors import SpecError
 from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import OUTSIDE, Operator
 from bankwidth.operators.model import AttentionShape, ModelShape
+from bankwidth.operators.movement import KvAppend
 from bankwidth.operators.passes import Group, Pass, uniform_pass
 from bankwidth.operators.techniques.base import NamedPass, Technique
-from bankwidth.operators.techniques.rewrite import first_layer, rewrite_block, rewrite_blocks
+from bankwidth.operators.techniques.rewrite import (
+    expanded_prompts,
+    first_layer,
+    is_whole,
+    rewrite_block,
+    rewrite_blocks,
+)
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.vector import Elementwise
 from bankwidth.spec.techniques.attention import SharedPrefixSpec
@@ -28,19 +35,22 @@ def _passes(passes: list[NamedPass], options: SharedPrefixSpec) -> list[NamedPas
     for name, run in passes:
         _check(run, options.tokens)
         groups = tuple(_rest(group, options.tokens) for group in run.groups)
+        left = tuple(group for group in groups if group.q_len)
         if groups != run.groups:
             prefix = uniform_pass("prefill", batch=1, q_len=options.tokens, kv_len=options.tokens)
-            made.append((f"{name}prefix ", replace(prefix, logits=0)))
-        made.append((name, replace(run, groups=groups)))
+            ended = run.logits_rows if not left else 0
+            made.append((f"{name}prefix ", replace(prefix, logits=ended)))
+        if left:
+            made.append((name, replace(run, groups=left)))
     return made
 
 
 def _check(run: Pass, tokens: int) -> None:
-    shortest = min(group.kv_len for group in run.groups)
-    if shortest <= tokens:
+    shortest = min(group.kv_len - (group.phase == "decode") for group in run.groups)
+    if shortest < tokens:
         raise SpecError(
-            f"shared_prefix: a sequence of {shortest} tokens has none behind the {tokens} of the "
-            "prefix; choose fewer, or a longer context or prompt"
+            f"shared_prefix: a sequence of {shortest} cached tokens is shorter than the prefix of "
+            f"{tokens}; choose fewer, or a longer context or prompt"
         )
 
 
@@ -53,7 +63,8 @@ def _rest(group: Group, tokens: int) -> Group:
 def _trace(trace: Trace, options: SharedPrefixSpec, model: ModelShape) -> Trace:
     def split(block: Block) -> Block:
         layer = first_layer(block)
-        return block if layer == OUTSIDE else _block(block, model, layer, options)
+        is_models = OUTSIDE < layer < len(model.layers)
+        return _block(block, model, layer, options) if is_models else block
 
     return rewrite_blocks(trace, split)
 
@@ -65,7 +76,11 @@ def _block(block: Block, model: ModelShape, layer: int, options: SharedPrefixSpe
         return block  # it no longer sees the prefix
     stored: list[str] = []  # attentions that hold the prefix: one is enough
 
+    expanded = expanded_prompts(block)
+
     def parts(op: Operator) -> list[Operator]:
+        if isinstance(op, KvAppend) and is_whole(op):
+            return [replace(op, stored_len=_stored_once(op, expanded, tokens))]
         is_behind = isinstance(op, Attention) and op.kv_role == "kv" and op.causal
         if not isinstance(op, Attention) or not is_behind or op.kv_len - op.q_len < tokens:
             return [op]
@@ -78,6 +93,13 @@ def _block(block: Block, model: ModelShape, layer: int, options: SharedPrefixSpe
         return [prefix, suffix, _merge(op, prefix.name)]
 
     return rewrite_block(block, parts)
+
+
+def _stored_once(op: KvAppend, expanded: list[Attention], tokens: int) -> int:
+    """Of prompts that latents are stored of: the prefix, and what follows it in each sequence."""
+    behind = [each for each in expanded if each.kv_len - each.q_len >= tokens]
+    spared = sum(each.batch for each in behind) - 1
+    return op.stored_len - max(0, spared) * tokens
 
 
 def _prefix(op: Attention, tokens: int, *, is_stored: bool) -> Attention:

@@ -18,7 +18,7 @@ from typing import Final
 
 from bankwidth.errors import SpecError
 from bankwidth.operators.attention import Attention
-from bankwidth.operators.base import OUTSIDE, PREVIOUS, Operator
+from bankwidth.operators.base import PREVIOUS, Operator
 from bankwidth.operators.dtypes import packed_bytes
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.model import AttentionShape, LatentShape, ModelShape
@@ -26,6 +26,7 @@ from bankwidth.operators.movement import KvAppend
 from bankwidth.operators.selection import Score, Select
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.operators.techniques.rewrite import (
+    INDEX,
     cut,
     first_layer,
     kept_len,
@@ -57,7 +58,7 @@ def _trace(trace: Trace, options: SparseAttentionSpec, model: ModelShape) -> Tra
 
     def thinned(block: Block) -> Block:
         layer = first_layer(block)
-        if layer == OUTSIDE or layer < options.dense_layers:
+        if not options.dense_layers <= layer < len(model.layers):
             return block
         return rewrite_block(block, lambda op: _thinned(op, options, model.hidden, weight_dtype))
 
@@ -144,7 +145,7 @@ def _kept_copy(op: Attention, rows: _Rows) -> list[Operator]:
     kept = -(-kept_len(op) // rows.page)
     return [
         KvAppend(
-            name=f"{op.name}.index",
+            name=f"{op.name}{INDEX}",
             layer=op.layer,
             deps=op.deps[1:],
             tokens=op.batch * written,

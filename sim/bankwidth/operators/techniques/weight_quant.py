@@ -27,20 +27,23 @@ from bankwidth.operators.parallel import SHARED_FIRST, weight_bytes_after
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.operators.techniques.rewrite import cut, rewrite, rewrite_blocks
 from bankwidth.operators.trace import Block, Trace
+from bankwidth.operators.unpack import Unpack
 from bankwidth.spec.techniques.weights import KEEP, WeightQuantSpec
 
 LOSSLESS: Final = "dfloat11"
+# Weights that a block of threads unpacks: DFloat11's kernel gives 8 bytes to each of 256 threads,
+# about 1500 weights of 11 bits; here a power of two, so that matrices are whole pieces.
+PIECE: Final = 1024
 DRAFT: Final = "draft."  # how the operators of a drafting model begin (speculative.py)
 
 
 def _trace(trace: Trace, options: WeightQuantSpec, model: ModelShape) -> Trace:
     """Products with weights in their new formats; where it is asked for, unpacked before."""
     formats = _Formats(options, model.has_tied_head, trace.dtypes["weight"])
-    for layer in options.keep_layers:
+    for layer in formats.layers_apart:
         if not 0 <= layer < len(model.layers):
             raise SpecError(
-                f"weight_quant: keep_layers: {layer} is no layer, {trace.model} has "
-                f"0 to {len(model.layers) - 1}"
+                f"weight_quant: {layer} is no layer, {trace.model} has 0 to {len(model.layers) - 1}"
             )
         trace = cut(cut(trace, layer), layer + 1)
     made = rewrite(trace, lambda op: [_converted(op, formats.of(op), options.activations)])
@@ -53,9 +56,8 @@ def _trace(trace: Trace, options: WeightQuantSpec, model: ModelShape) -> Trace:
     )
     if not formats.is_unpacked:
         return made
-    return replace(
-        rewrite_blocks(made, _unpacked), meta={**made.meta, SHARED_FIRST: "unpacks weights"}
-    )
+    unpacked = rewrite_blocks(made, lambda block: _unpacked(block, formats.layers))
+    return replace(unpacked, meta={**made.meta, SHARED_FIRST: "unpacks weights"})
 
 
 class _Formats:
@@ -78,6 +80,12 @@ class _Formats:
         self._matched: set[str] = set()
 
     @property
+    def layers_apart(self) -> list[int]:
+        """Layers of which something else is said than of the others."""
+        named = (pattern.partition(".")[0] for pattern, _ in self._modules)
+        return [*self._options.keep_layers, *(int(n) for n in named if n.isdecimal())]
+
+    @property
     def is_unpacked(self) -> bool:
         way = self._options.unpack or ("block" if self.layers == LOSSLESS else "fused")
         return way == "block"
@@ -88,15 +96,18 @@ class _Formats:
             return None
         name = op.name.removeprefix(DRAFT)
         for pattern, found in self._modules:
-            if fnmatchcase(name, pattern):
+            if fnmatchcase(name, pattern) or fnmatchcase(f"{op.layer}.{name}", pattern):
                 self._matched.add(pattern)
                 return found
         return self._by_place(op, name)
 
     def check_patterns(self, trace: Trace) -> None:
-        """Raises SpecError for a pattern that no operator with weights has."""
-        for pattern, _ in self._modules:
-            if pattern not in self._matched:
+        """Raises SpecError for a pattern that no operator with weights has.
+
+        What is to be kept may be of a part of the checkpoint that is not here.
+        """
+        for pattern, found in self._modules:
+            if pattern not in self._matched and found is not None:
                 names = {op.name for block in trace.blocks for op in block.operators if _has(op)}
                 raise SpecError(
                     f"weight_quant: modules: {pattern!r} is no operator of {trace.model} "
@@ -140,31 +151,31 @@ def _converted(op: Operator, name: str | None, activations: str | None) -> Opera
 # ---- unpacked before use
 
 
-def _unpacked(block: Block) -> Block:
+def _unpacked(block: Block, name: str) -> Block:
     """All weights of a layer unpacked into a buffer first, then its operators."""
-    first = list(_unpackers(block.operators))
+    first = list(_unpackers(block.operators, name))
     packed = {op.name.removesuffix(".unpack"): op for op in first}
     rest = [_fed(op, packed[op.name]) if op.name in packed else op for op in block.operators]
     return replace(block, operators=(*first, *rest))
 
 
-def _unpackers(operators: Sequence[Operator]) -> Iterator[Embedding]:
-    """A row of packed weights in, one of plain weights out."""
+def _unpackers(operators: Sequence[Operator], packed: str) -> Iterator[Unpack]:
+    """A piece of packed weights in, one of plain weights out."""
     for op in operators:
-        if isinstance(op, Matmul) and op.has_weight and op.weight_dtype == LOSSLESS:
-            yield Embedding(
+        if isinstance(op, Matmul) and op.has_weight and op.weight_dtype == packed:
+            pieces = -(-op.k * op.n * op.batch // PIECE)
+            yield Unpack(
                 name=f"{op.name}.unpack",
                 layer=op.layer,
                 deps=(PREVIOUS,),
-                tokens=op.k,
-                width=op.n * op.batch,
-                vocab=op.k,
+                rows=pieces,
+                width=PIECE,
                 dtype=op.dtype,
                 weight_dtype=op.weight_dtype,
             )
 
 
-def _fed(op: Operator, unpacker: Embedding) -> Operator:
+def _fed(op: Operator, unpacker: Unpack) -> Operator:
     assert isinstance(op, Matmul)
     deps = (op.deps[0] if op.deps else PREVIOUS, unpacker.name, *op.deps[1:])
     return replace(op, deps=deps, has_weight=False, weight_dtype=unpacker.dtype)

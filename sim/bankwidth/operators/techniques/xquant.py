@@ -38,15 +38,13 @@ def _trace(trace: Trace, options: XquantSpec, model: ModelShape) -> Trace:
     shapes = [_stored_shape(model, layer) for layer in range(len(model.layers))]
     if not any(shapes):
         raise SpecError("xquant: the model has no layer that stores keys and values of heads")
-    if options.fused and any(s and _stores_latents(options, s, model.hidden) for s in shapes):
-        raise SpecError("xquant: fused is known for stores: input only; set it, or leave fused out")
     stored_dtype = trace.dtypes["kv"]
     if options.bits != PLAIN_BITS:
         stored_dtype = f"int{options.bits}_g{options.group}z"
 
     def made(block: Block) -> Block:
         layer = first_layer(block)
-        shape = None if layer == OUTSIDE else shapes[layer]
+        shape = shapes[layer] if OUTSIDE < layer < len(shapes) else None
         if shape is None or not any(is_cached(op) for op in block.operators):
             return block
         return _Layer(block, shape, model.hidden, stored_dtype, options).block()
@@ -148,6 +146,7 @@ class _Layer:
             v_dtype=None,
             remat_width=self._width,
             remat_dtype=self._projection.weight_dtype,
+            remat_parts=2 if self._latents else 1,
         )
 
     def _rematerialised(self, op: Attention) -> list[Operator]:

@@ -93,6 +93,6 @@ class SharedPrefixSpec(Spec):
     tokens: Count = Field(description="that all sequences begin with, stored once")
     batched: bool = Field(
         default=True,
-        description="all sequences' queries meet the prefix as one product; else each sequence reads "
+        description="all sequences' queries meet the prefix as one product; else each one reads "
         "it by itself, as with prefix caching in vLLM",
     )

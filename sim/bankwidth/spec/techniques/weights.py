@@ -27,8 +27,8 @@ class WeightQuantSpec(Spec):
     router: str = Field(default=KEEP, description="of the product that chooses experts")
     modules: dict[str, str] = Field(
         default_factory=dict,
-        description="format by operator name, with * and ?, over what is said above: "
-        "{down: int8, 'shared_*': keep}",
+        description="format by operator name, with * and ?, a layer's number before it where it is "
+        "meant: {down: int8, 'shared_*': keep, 0.qkv: bf16}; goes before what is said above",
     )
     keep_layers: list[int] = Field(
         default_factory=list, description="numbers of layers that stay as they are, from 0"

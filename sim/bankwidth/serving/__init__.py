@@ -1,0 +1,1 @@
+"""Request-level runs: arrivals through iteration-level batching, each iteration priced."""
