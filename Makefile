@@ -34,6 +34,9 @@ bench: $(VENV)/test.stamp  ## speeds
 	$(BIN)/python benchmarks/pim.py
 	$(BIN)/python benchmarks/flash.py --model
 	$(BIN)/python benchmarks/sram_lut.py
+	$(BIN)/python benchmarks/traces.py
+	$(BIN)/python benchmarks/kineto.py
+	$(BIN)/python benchmarks/serving.py --alone
 
 clean:
 	rm -rf $(VENV) runs

@@ -12,23 +12,29 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = [page.read_text(encoding="utf-8") for page in PAGES]
-COMMANDS = [
-    shlex.split(line, comments=True)
-    for text in TEXTS
-    for line in re.findall(r"^    (bankwidth .*)$", text, flags=re.MULTILINE)
-]
+COMMANDS = {
+    page.stem: [
+        shlex.split(line, comments=True)
+        for line in re.findall(r"^    (bankwidth .*)$", text, flags=re.MULTILINE)
+    ]
+    for page, text in zip(PAGES, TEXTS, strict=True)
+}
 PYTHON = [code for text in TEXTS for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 
 
 @pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def _beside_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of its own with what the pages name; commands use the files of those before."""
+    for name in ("docs", "traces", "workloads"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[1:4]))
-def test_commands(command: list[str], bankwidth: Any) -> None:
-    ran = bankwidth(*command[1:])
-    assert ran.code == 0, ran.err
+@pytest.mark.parametrize("page", [page for page, commands in COMMANDS.items() if commands])
+def test_commands(page: str, bankwidth: Any) -> None:
+    for command in COMMANDS[page]:
+        ran = bankwidth(*command[1:])
+        assert ran.code == 0, f"{shlex.join(command)}\n{ran.err}"
 
 
 @pytest.mark.parametrize("code", PYTHON)

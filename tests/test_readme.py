@@ -42,6 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "arch" / "h200.yaml", tmp_path / "my-machine.yaml")
     columns = "clk,cmd,Channel,PseudoChannel,Sid,BankGroup,Bank,Row,Column\n1,ACT,0,0,0,0,0,0,0\n"
     (tmp_path / "commands.csv.gz").write_bytes(gzip.compress(columns.encode()))
+    shutil.copy(ROOT / "docs" / "examples" / "chat-requests.csv", tmp_path / "requests.csv")
+    recorded = ROOT / "traces" / "kineto" / "llama-tiny-cpu.pt.trace.json.gz"
+    shutil.copy(recorded, tmp_path / "recorded.pt.trace.json.gz")
     requests = "".join(f"R {64 * i:#x}\n" for i in range(2000))
     (tmp_path / "requests.txt.gz").write_bytes(gzip.compress(requests.encode()))
     return tmp_path
