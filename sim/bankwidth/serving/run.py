@@ -15,10 +15,9 @@ from bankwidth.errors import SpecError
 from bankwidth.operators.make import Workload
 from bankwidth.provenance import machine_hash
 from bankwidth.results import Table
-from bankwidth.serving.capacity import UTILISATION, cache_size, room_of
+from bankwidth.serving.capacity import UTILISATION, room_for
 from bankwidth.serving.iteration import Pricing, Room
 from bankwidth.serving.metrics import requests_table, summary_of
-from bankwidth.serving.policies import POLICIES
 from bankwidth.serving.pricing import PricingOptions, SimulatedPricing
 from bankwidth.serving.pricing_parts import Served
 from bankwidth.serving.requests import Requests
@@ -114,7 +113,7 @@ def serve(
         requests,
         options,
         pricing=pricing,
-        room=_room(served, options, utilisation),
+        room=room_for(served, options, utilisation),
         machine=machine.name if tensor == 1 else f"{tensor} x {machine.name}",
         workload=workload.name,
         provenance={
@@ -127,20 +126,6 @@ def serve(
         concurrency=concurrency,
         progress=progress,
     )
-
-
-def _room(served: Served, options: ServingSpec, utilisation: float) -> Room:
-    """Room that was asked for, or what the machine has left beside its largest iteration."""
-    if options.kv_memory_bytes is not None:
-        size = cache_size(served)
-        return Room(
-            kv_bytes=options.kv_memory_bytes,
-            kv_bytes_per_token=size.token_bytes,
-            sequence_bytes=size.sequence_bytes,
-        )
-    is_chunked = POLICIES[options.policy].chunks
-    tokens = options.chunk_tokens if is_chunked else options.max_batched_tokens
-    return room_of(served, batched_tokens=tokens, utilisation=utilisation)
 
 
 def serve_priced(
