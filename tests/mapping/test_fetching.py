@@ -195,14 +195,18 @@ def test_attention_may_read_far_keys_and_values_where_they_are(machine: MachineS
     assert simulate(machine, trace).latency_ns > read_ns
 
 
-def test_new_keys_and_values_leave_without_being_waited_for(machine: MachineSpec) -> None:
+@pytest.mark.parametrize("tokens", [1, 100_000])  # these do not fit the L2
+def test_new_keys_and_values_leave_without_being_waited_for(
+    machine: MachineSpec, tokens: int
+) -> None:
     append = KvAppend(
-        name="kv_append", layer=0, deps=("norm",), tokens=1, kv_heads=8, head_dim=128,
+        name="kv_append", layer=0, deps=("norm",), tokens=tokens, kv_heads=8, head_dim=128,
         dtype="bf16", kv_dtype="bf16", kv_role="far",
     )  # fmt: skip
     trace = trace_of(norm(), append, attention("far", deps=("norm", "kv_append")))
     (task, *_) = [t for t in make_plan(machine, trace).tasks if t.name == "kv_append"]
-    assert [(t.memory, t.posted) for t in task.stores] == [("host", True)] * 2
+    assert {(t.memory, t.posted) for t in task.stores} == {("host", True)}
+    assert sum(t.size_bytes for t in task.stores) == append.write_bytes
 
 
 @pytest.mark.parametrize("name", FAR_MACHINES)

@@ -198,6 +198,7 @@ def test_a_latent_is_read_once_for_keys_and_values() -> None:
 def test_a_window_reads_what_its_tokens_see() -> None:
     (task,) = lowered(cached(window=512), gpu())
     assert loaded([task]) == 2 * 8 * 512 * 8 * 128 * 2
+    assert task.compute_ps == lowered(attention(8, 512), gpu())[0].compute_ps
     (task,) = lowered(cached(window=512, q_len=100, phase="prefill"), gpu())
     assert loaded([task]) == 2 * 8 * 611 * 8 * 128 * 2
 

@@ -243,6 +243,23 @@ def test_the_timeline_draws_shares_of_the_blocks_of_each_machine() -> None:
     assert "b: running" in names
 
 
+def test_many_machines_are_drawn_together() -> None:
+    many = SUMMARY | {"machines": dict.fromkeys("abcde", MACHINE)}
+    rows = dict(ITERATIONS.items())
+    iterations = Table(
+        {"machine": [name for name in "abcde" for _ in range(4)]}
+        | {name: np.tile(values, 5) for name, values in rows.items()}
+    )
+    figure = timeline_figure(iterations, many)
+    running = next(each for each in figure.data if each.name == "running")
+    assert max(running.y) == pytest.approx(15)
+    used = next(each for each in figure.data if each.name == "blocks in use")
+    assert max(used.y) == pytest.approx(87.5)
+    assert "keys and values, peak of any 87.5 %" in text_of(
+        serving_page(many, {"requests": REQUESTS, "iterations": iterations})
+    )
+
+
 def test_the_page_draws_without_errors(browse: Browse) -> None:
     page = serving_page(SUMMARY, TABLES)
     found, console = browse(

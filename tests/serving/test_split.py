@@ -13,8 +13,10 @@ from tests.serving.made import KV_BYTES, PRICING, requests, room
 from bankwidth.errors import SpecError
 from bankwidth.serving.requests import Requests
 from bankwidth.serving.run import ServingResult
-from bankwidth.serving.split import HandOver, Pool, serve_split
+from bankwidth.serving.split import HandOver, Pool, serve_on_pools, serve_split
+from bankwidth.spec import load_machine, load_workload
 from bankwidth.spec.serving import serving_spec
+from bankwidth.spec.serving_split import ServingSplitSpec
 
 FAST = HandOver(bandwidth_bytes_per_ns=1e9)
 
@@ -197,3 +199,23 @@ def test_a_link_that_cannot_be_is_refused(given_: dict[str, Any], said: str) -> 
 def test_both_pools_need_a_machine() -> None:
     with pytest.raises(SpecError, match=r"at least one machine for prompts .* got 0 and 1"):
         split(requests((0, 1, 1)), prefills=0)
+
+
+# ---- two described machines
+
+
+@pytest.mark.slow
+def test_pools_of_described_machines_serve_a_model() -> None:
+    result = serve_on_pools(
+        load_machine("h100"),
+        load_machine("a100"),
+        load_workload("gpt2"),
+        requests((0, 300, 8), (50, 200, 4), (90, 100, 1)),
+        serving_spec({}),
+        ServingSplitSpec.model_validate({"bandwidth": "50 GB/s", "decode": 2}),
+    )
+    told = result.to_json()
+    assert told["requests"]["finished"] == 3
+    assert list(told["machines"]) == ["h100 prefill 0", "a100 decode 0", "a100 decode 1"]
+    assert result.provenance["split"]["bytes"] == 500 * 36_864  # of gpt2's tokens
+    assert told["machines"]["h100 prefill 0"]["iterations"]["decode"] == 0

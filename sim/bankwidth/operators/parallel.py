@@ -22,7 +22,7 @@ Devices are tensor x (expert / tensor, at least 1) x context, times the stages o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Final
@@ -39,7 +39,8 @@ from bankwidth.operators.parallel_tokens import for_context, for_group, pass_tok
 from bankwidth.operators.parallel_walk import Share, Ways
 from bankwidth.operators.trace import Block, Trace
 
-_Key = tuple[str, str, int]  # kind, name, layer
+WeightKey = tuple[str, str, int]  # kind, name, layer
+AGAIN: Final = ".remat"  # end of the name of what reads another operator's weights once more
 _NUMBER: Final = re.compile(r"\.\d+$")  # of the groups of a mixed pass, which share weights
 DEVICES: Final = "devices"  # key of Trace.meta: those that share a stage
 SHARED_FIRST: Final = "shared_first"  # and: why a trace cannot be shared out any more
@@ -145,20 +146,37 @@ def _vocabulary(blocks: Sequence[Block]) -> int:
 
 
 def weight_bytes_after(trace: Trace, blocks: Sequence[Block]) -> int:
-    """What is stored once a trace's operators are others: the whole less what each has less of.
+    """What is stored once a trace's operators are others: the whole less what each has less of."""
+    part = stored_weights(blocks)
+    return weight_bytes_with(trace, lambda key, size: part.get(key, 0))
 
-    A head that is the table of tokens is stored once. Where something else is not stored either
-    (weights that a technique keeps elsewhere), all of it is shared out alike.
+
+def weight_bytes_with(trace: Trace, size_of: Callable[[WeightKey, int], int]) -> int:
+    """What is stored once each operator's weights have another size.
+
+    A head that is the table of tokens is stored once, and so are weights that two operators read.
+    Where something else is not stored either (what a technique keeps elsewhere), all of it changes
+    alike.
     """
-    whole, part = (_weights(found) for found in (trace.blocks, blocks))
+    whole = stored_weights(trace.blocks)
     stored, excess = trace.weight_bytes, sum(whole.values()) - trace.weight_bytes
-    for tied in (frozenset[_Key](), *({key} for key in whole if key[0] == "embedding")):
-        if excess == sum(whole[key] for key in tied):
-            return stored - sum(n - part.get(key, 0) for key, n in whole.items() if key not in tied)
-    return -(-stored * sum(part.values()) // max(1, sum(whole.values())))
+    for twice in _stored_once(whole):
+        if excess == sum(whole[key] for key in twice):
+            kept = [(key, n) for key, n in whole.items() if key not in twice]
+            return stored - sum(n - size_of(key, n) for key, n in kept)
+    changed = sum(size_of(key, n) for key, n in whole.items())
+    return -(-stored * changed // max(1, sum(whole.values())))
 
 
-def _weights(blocks: Sequence[Block]) -> dict[_Key, int]:
+def _stored_once(whole: Mapping[WeightKey, int]) -> Iterator[frozenset[WeightKey]]:
+    """Weights that may be those of another operator: nothing, tables, what XQuant makes anew."""
+    again = frozenset(key for key in whole if key[1].endswith(AGAIN))
+    for known in (frozenset[WeightKey](), again):
+        yield known
+        yield from (known | {key} for key in whole if key[0] == "embedding")
+
+
+def stored_weights(blocks: Sequence[Block]) -> dict[WeightKey, int]:
     """Stored bytes by operator and layer; passes through the model have the same.
 
     Latents are expanded for prompts by what is absorbed in decode steps: the same weights.
@@ -179,7 +197,7 @@ def _weights(blocks: Sequence[Block]) -> dict[_Key, int]:
 
 def layer_weights(blocks: Sequence[Block]) -> int:
     """Stored weights of all layers; several passes through the model read the same."""
-    return sum(size for (_, _, layer), size in _weights(blocks).items() if layer != OUTSIDE)
+    return sum(size for (_, _, layer), size in stored_weights(blocks).items() if layer != OUTSIDE)
 
 
 def weights_of(op: Operator) -> int:

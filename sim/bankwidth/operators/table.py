@@ -6,7 +6,8 @@
 | attention_prefill, attention_decode            | batch, q_len, kv_len (or kv_cache_len without   |
 |                                                | the new tokens), n_heads, n_kv_heads, head_dim  |
 | softmax, layernorm, rmsnorm                    | rows, width (or M, N; or tokens, width)         |
-| gelu, relu, silu, silu_mul, mul, add           | elements (or M; or tokens, width)               |
+| gelu, relu, silu, silu_mul, mul, add, and the  | elements (or M; or tokens, width)               |
+| others of `vector.FUNCTIONS`                   |                                                 |
 | rope                                           | tokens, heads (or n_head + n_kv_head), head_dim |
 | embedding                                      | tokens, width [, vocab]                         |
 | kv_append                                      | tokens, kv_heads, head_dim                      |

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bankwidth.report.serving_timeline import Spans, spans_of
+from bankwidth.report.serving_timeline import Spans, spans_of, sum_of
 from bankwidth.report.serving_words import TIMES, Summary, big
 from bankwidth.report.theme import GREY, PALETTE, Figure, style
 from bankwidth.report.words import best_unit, format_share, plain, short_time
@@ -124,11 +124,9 @@ def timeline_figure(iterations: Table, summary: Summary) -> Figure:
     scale_ns, unit = best_unit(max(end_ns, 1.0), "time")
     titles = ("sequences", "keys and values (%)", "tokens per s")
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    for place, (name, table) in enumerate(_by_machine(iterations, summary).items()):
-        spans = spans_of(table, end_ns)
-        prefix = f"{plain(name)}: " if len(summary["machines"]) > 1 else ""
+    for place, (name, spans, blocks) in enumerate(_machines(iterations, summary)):
+        prefix = f"{plain(name)}: " if name else ""
         dash = _DASHES[place % len(_DASHES)]
-        blocks = summary["machines"][name]["kv"]["blocks"]
         for row, label, colour, values in _lines(spans, blocks):
             _add_line(figure, row, prefix + label, colour, dash, spans.middle_ns / scale_ns, values)
     style(figure, "", "", "", hovermode="x unified")
@@ -136,6 +134,19 @@ def timeline_figure(iterations: Table, summary: Summary) -> Figure:
     for row, text in enumerate(titles, start=1):
         figure.update_yaxes(title={"text": text}, rangemode="tozero", row=row, col=1)
     return figure.update_xaxes(title={"text": f"time ({unit})", "standoff": 8}, row=3, col=1)
+
+
+def _machines(iterations: Table, summary: Summary) -> list[tuple[str, Spans, int]]:
+    """Name, spans and blocks of each machine; of more than there are dashes for, of all together.
+
+    One alone has no name.
+    """
+    tables, end_ns = _by_machine(iterations, summary), summary["time_ns"]
+    spans = {name: spans_of(table, end_ns) for name, table in tables.items()}
+    blocks = {name: summary["machines"][name]["kv"]["blocks"] for name in tables}
+    if len(tables) == 1 or len(tables) > len(_DASHES):
+        return [("", sum_of(list(spans.values())), sum(blocks.values()))]
+    return [(name, spans[name], blocks[name]) for name in tables]
 
 
 def _by_machine(iterations: Table, summary: Summary) -> dict[str, Table]:

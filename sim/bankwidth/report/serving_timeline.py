@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -57,6 +58,13 @@ def spans_of(iterations: Table, end_ns: float, number: int = SPANS) -> Spans:
         prompt_tokens_per_s=per_s("prefill_tokens"),
         output_tokens_per_s=per_s("decode_sequences"),
     )
+
+
+def sum_of(machines: Sequence[Spans]) -> Spans:
+    """Of several machines over the same spans."""
+    names = [each.name for each in fields(Spans) if each.name != "edges_ns"]
+    sums = {name: np.sum([getattr(each, name) for each in machines], axis=0) for name in names}
+    return Spans(edges_ns=machines[0].edges_ns, **sums)
 
 
 def _integral(start_ns: Floats, latency_ns: Floats, values: Floats, edges_ns: Floats) -> Floats:

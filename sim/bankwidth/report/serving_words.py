@@ -147,10 +147,12 @@ def key_figures(summary: Summary) -> Iterator[tuple[str, str]]:
             )
     if summary["energy_per_token_pj"]:
         yield "energy per token", short_energy(summary["energy_per_token_pj"])
-    for name, machine in summary["machines"].items():
-        of = f" ({name})" if len(summary["machines"]) > 1 else ""
-        yield f"keys and values, peak{of}", format_share(machine["kv"]["peak_occupancy"])
-        yield f"idle{of}", format_share(machine["idle_share"])
+    machines = summary["machines"].values()
+    of = " of any" if len(machines) > 1 else ""
+    peak = max(machine["kv"]["peak_occupancy"] for machine in machines)
+    yield f"keys and values, peak{of}", format_share(peak)
+    idle = sum(machine["idle_share"] for machine in machines) / len(machines)
+    yield "idle", format_share(idle)
     yield "preemptions", count(summary["preemptions"])
 
 

@@ -23,7 +23,7 @@ def node(
     *,
     name: str = "",
     domain: str = "",
-    **attributes: int | float | str | tuple[int, ...],
+    **attributes: int | float | str | bytes | tuple[int, ...],
 ) -> bytes:
     data = b"".join(text_field(1, each) for each in inputs)
     data += b"".join(text_field(2, each) for each in outputs)
@@ -32,8 +32,11 @@ def node(
     return data + (text_field(7, domain) if domain else b"")
 
 
-def _attribute(name: str, value: int | float | str | tuple[int, ...]) -> bytes:
+def _attribute(name: str, value: int | float | str | bytes | tuple[int, ...]) -> bytes:
+    """Bytes are a tensor."""
     key = text_field(1, name)
+    if isinstance(value, bytes):
+        return key + bytes_field(5, value) + integer_field(20, 4)
     if isinstance(value, float):
         return key + float_field(2, value) + integer_field(20, 1)
     if isinstance(value, int):

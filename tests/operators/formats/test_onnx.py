@@ -207,6 +207,8 @@ def reshaped(write: Write, nodes: list[bytes], x: tuple[int, ...], **integers: l
         ([node("Transpose", ["x"], ["out"])], {}, (60, 2)),
         ([node("Transpose", ["x"], ["out"], perm=(0, 1, 3, 2))], {}, (30, 4)),
         ([node("Flatten", ["x"], ["out"], axis=2)], {}, (6, 20)),
+        ([node("Flatten", ["x"], ["out"], axis=-1)], {}, (24, 5)),
+        ([node("Flatten", ["x"], ["out"], axis=0)], {}, (1, 120)),
         ([node("Slice", ["x", "a", "b", "axis"], ["out"])], {"a": [1], "b": [-1], "axis": [3]},
          (24, 3)),
         ([node("Slice", ["x"], ["out"], starts=(1,), ends=(9,), axes=(-1,))], {}, (24, 4)),
@@ -218,6 +220,8 @@ def reshaped(write: Write, nodes: list[bytes], x: tuple[int, ...], **integers: l
          (24, 5)),
         ([node("Tile", ["x", "by"], ["out"])], {"by": [1, 1, 1, 3]}, (24, 15)),
         ([node("Gather", ["x", "at"], ["out"], axis=-1)], {"at": [0, 2]}, (24, 2)),
+        ([node("Range", ["zero", "end", "step"], ["r"]), node("Cast", ["r"], ["out"], to=1)],
+         {"zero": [0], "end": [5000], "step": [2]}, (1, 2500)),
         # as exporters write `x.view(x.size(0), x.size(1), -1)`
         ([
             node("Shape", ["x"], ["dims"]),
@@ -239,6 +243,21 @@ def test_rules_of_shapes(
     write: Write, nodes: list[bytes], integers: dict[str, list[int]], expected: tuple[int, int]
 ) -> None:
     assert reshaped(write, nodes, (2, 3, 4, 5), **integers) == expected
+
+
+def test_an_expansion_as_exporters_write_it(write: Write, tmp_path: Path) -> None:
+    """Sizes of -1 mean those that are there, by way of ones of another shape."""
+    nodes = [
+        node("ConstantOfShape", ["two"], ["ones"], value=initializer("", [1], INT64, [1])),
+        node("Mul", ["ones", "minus"], ["marks"]),
+        node("Equal", ["target", "marks"], ["same"]),
+        node("Where", ["same", "ones", "target"], ["to"]),
+        node("Expand", ["x", "to"], ["out"]),
+    ]
+    found = reshaped(write, nodes, (6, 1), two=[2], minus=[-1], target=[-1, 7])
+    assert found == (6, 7)
+    names = [op.name for op in operators(import_trace(tmp_path / "model.onnx"))]
+    assert names == ["Expand_out", "Relu_y"]
 
 
 def test_nothing_waits_for_a_shape(write: Write) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from bankwidth.errors import OutputError
+from bankwidth.errors import OutputError, TraceError
 from bankwidth.operators import Trace, Workload, make_trace, read_trace
 from bankwidth.operators.formats import export_trace, import_trace, recognised_format
 
+from .onnx_writer import model
 from .random_traces import TRACES
+from .test_onnx import layer_nodes, layer_parts
 
 TRACES_FOLDER = Path(__file__).parents[3] / "traces"
+FORMAT_OF = {"et": "chakra", "csv": "csv", "onnx": "onnx"}
 RANDOM = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=60,
@@ -67,3 +73,31 @@ def test_exports_are_the_same_bytes_every_time(
         export_trace(trace, tmp_path / name)
     export_trace(trace, tmp_path / name, force=True)
     assert (tmp_path / name).read_bytes() == before
+
+
+def _sample(name: str, trace: Trace, folder: Path) -> Path:
+    path = folder / name
+    if name.endswith(".onnx"):
+        path.write_bytes(model(layer_nodes(), **layer_parts()))
+    else:
+        export_trace(trace, path, force=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.et", "t.et.gz", "t.csv", "t.onnx"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damaged_files_are_read_or_refused(
+    name: str, places: list[tuple[float, int]], tiny_llama: Workload, tmp_path: Path
+) -> None:
+    """Whatever a few changed bytes make of a file, no other error comes out than a TraceError."""
+    path = _sample(name, make_trace(tiny_llama, context=8), tmp_path)
+    data = bytearray(path.read_bytes())
+    for where, byte in places:
+        data[int(where * (len(data) - 1))] = byte
+    path.write_bytes(data)
+    options: dict[str, Any] = (
+        {"dims": {"batch": 3, "sequence": 1, "past": 4}} if name == "t.onnx" else {}
+    )
+    with suppress(TraceError):
+        import_trace(path, format=FORMAT_OF[path.name.split(".")[1]], **options)

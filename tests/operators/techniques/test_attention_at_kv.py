@@ -118,6 +118,14 @@ def test_with_a_shared_prefix_and_few_bits(
     assert 2 * made.kv_bytes == alone.kv_bytes
 
 
+def test_room_that_is_not_used_is_shared_out_too(
+    shipped: Callable[[str], Any], make_with: MakeWith
+) -> None:
+    options = {"attention_at_kv": {"ways": 4}, "paged": {"contiguous": 8192}}
+    made = make_with(shipped("llama-3-8b"), options, context=1024)
+    assert made.kv_bytes == 32 * 2048 * 2 * 1024 * 2
+
+
 def test_nothing_is_fetched_where_attention_goes_to_it(
     tiny_llama: Any, make_with: MakeWith
 ) -> None:

@@ -37,6 +37,7 @@ TWICE = [(0, 1), (2, 3), (0, 1), (0, 1), (2, 3), (2, 3), (0, 1), (0, 1)]
     ("policy", "near", "missed"),
     [
         ("lru", 2, (2 + 0 + 2 + 0 + 2 + 0) / 6),  # 0 1 | 2 3 | 0 1 come anew each time
+        ("lfu", 2, (0 + 0 + 2 + 2 + 0 + 0) / 6),  # 2 and 3 never lead: among equals the first stay
         ("lru", 4, 0.0),  # after the warm-up all are there
         ("pinned", 2, (0 + 0 + 2 + 2 + 0 + 0) / 6),  # 0 and 1 are taken most
         ("pinned", 1, (1 + 1 + 2 + 2 + 1 + 1) / 6),
@@ -53,11 +54,11 @@ PASSES = st.lists(
 
 @given(PASSES, st.integers(1, 7))
 def test_a_larger_cache_never_misses_more(passes: list[list[int]], near: int) -> None:
-    """Of those used last and of pinned ones; those used most so far know no such law."""
-    for policy in ("lru", "pinned"):
+    """What a small one holds, a larger one holds as well."""
+    for policy in ("lru", "lfu", "pinned"):
         small, large = (missing_experts(passes, n, policy) for n in (near, near + 1))
         assert large <= small
-    assert missing_experts(passes, 8, "lfu") == 0
+        assert missing_experts(passes, 8, policy) == 0
 
 
 def test_near_are_those_of_the_cache_far_are_all() -> None:

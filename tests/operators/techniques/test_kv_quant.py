@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bankwidth.errors import SpecError
 from bankwidth.operators import Attention, KvAppend, Trace
@@ -51,6 +52,8 @@ def test_as_many_tokens_leave_the_window_as_come_in(
         ("kv_append.window", 3, "bf16"),
         ("kv_append", 3, "int2_g32z"),
     ]
+    narrow = ops_of(make_with(workload, options, context=1000, kv_dtype="fp8"), KvAppend)
+    assert narrow[0].kv_dtype == "bf16"
     prompt = make_with(workload, options, phase="prefill", batch=3, prompt=228)
     assert [op.tokens for op in ops_of(prompt, KvAppend)] == [3 * 128, 3 * 100]
     short = ops_of(make_with(workload, options, batch=3, context=100), KvAppend)
@@ -61,6 +64,8 @@ def test_a_named_format_and_none_at_all(shipped: Callable[[str], Any], make_with
     workload = shipped("llama-3-8b")
     made = make_with(workload, {"kv_quant": {"keys": "fp8", "values": None}}, context=1000)
     assert made.kv_bytes == 32 * 1000 * 1024 * 3
+    with pytest.raises(ValidationError, match="need 1 to 8 bits or the name of a format, got 9"):
+        make_with(workload, {"kv_quant": {"keys": 9}})
     with pytest.raises(SpecError, match="kv_quant: unknown dtype 'int99'"):
         make_with(workload, {"kv_quant": {"keys": "int99"}})
 

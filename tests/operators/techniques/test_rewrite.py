@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bankwidth.errors import SpecError
 from bankwidth.operators import Attention, Block, Norm, Operator, Trace, make_trace
 from bankwidth.operators.make import settled
 from bankwidth.operators.techniques.rewrite import cut, readers, rewrite
+from bankwidth.spec.techniques import TechniquesSpec
 
 
 def norm(name: str, *deps: str, layer: int = 0) -> Norm:
@@ -74,6 +76,15 @@ def test_a_cut_block_says_which_layers_it_has() -> None:
         ("layers 0-0", 1),
         ("layers 1-3", 3),
     ]
+
+
+def test_techniques_that_make_no_sense_together_wherever_they_come_from(tiny_llama: Any) -> None:
+    """One of a workload's file, the other of the command line: no description has seen both."""
+    of_file = TechniquesSpec.model_validate({"kv_quant": {}})
+    given = TechniquesSpec.model_validate({"xquant": {}})
+    both = of_file.model_copy(update={"xquant": given.xquant})
+    with pytest.raises(SpecError, match="leave xquant or kv_quant out"):
+        make_trace(tiny_llama, techniques=both)
 
 
 def test_readers_are_the_attentions_behind_an_append(tiny_llama: Any) -> None:

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from bankwidth.errors import SpecError
 from bankwidth.operators import Attention, Elementwise, Trace
+from bankwidth.operators.make import make_pass_trace
+from bankwidth.operators.passes import Group, Pass
+from bankwidth.spec.techniques import TechniquesSpec
 
 MakeWith = Callable[..., Trace]
 TOKEN_BYTES = 32 * 2 * 8 * 128 * 2  # of Llama 3 8B
@@ -72,6 +75,32 @@ def test_completions_of_one_prompt(shipped: Callable[[str], Any], make_with: Mak
     rows = [op.m for op in made.operators() if op.name in ("qkv", "lm_head") and op.layer < 1]  # type: ignore[attr-defined]
     assert rows == [1000, 8, 8, 8, 8, 8]
     assert (made.batch, made.kv_bytes) == (8, (1000 + 8 * 2) * TOKEN_BYTES)
+
+
+def test_a_mixed_pass_stores_it_once(shipped: Callable[[str], Any]) -> None:
+    """Two groups of sequences behind the same prefix."""
+    groups = tuple(
+        Group(batch=batch, q_len=1, kv_len=kv_len, phase="decode")
+        for batch, kv_len in ((2, 1100), (3, 1300))
+    )
+    for batched in (True, False):
+        options = {"shared_prefix": {"tokens": 1000, "batched": batched}}
+        made = make_pass_trace(
+            shipped("llama-3-8b"),
+            Pass(phase="decode", groups=groups),
+            techniques=TechniquesSpec.model_validate(options),
+        )
+        assert made.kv_bytes == (1000 + 2 * 100 + 3 * 300) * TOKEN_BYTES
+
+
+def test_chunks_of_a_prompt_go_on_behind_it(
+    shipped: Callable[[str], Any], make_with: MakeWith
+) -> None:
+    options = {"shared_prefix": {"tokens": 1000}, "chunked_prefill": {"chunk": 500}}
+    made = make_with(shipped("llama-3-8b"), options, phase="prefill", batch=2, prompt=1500)
+    rows = [op.m for op in made.operators() if op.name == "qkv" and op.layer == 0]  # type: ignore[attr-defined]
+    assert rows == [500, 500, 500, 500]
+    assert made.kv_bytes == (1000 + 2 * 500) * TOKEN_BYTES
 
 
 def test_latents_of_the_prefix_are_stored_once_as_well(

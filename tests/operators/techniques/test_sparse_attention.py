@@ -122,6 +122,7 @@ def test_components_of_keys_far_away_are_read_there(
         }
         names = by_name(make_with(shipped("llama-3-8b"), options, context=4096))
         assert names["attention.score"].kv_role == role
+        assert names["attention.score"].kv_dtype == "int8_g32z"
         assert names["attention.fetch"].deps == ("attention.select",)
 
 

@@ -158,6 +158,7 @@ def test_it_goes_with_shares_and_a_packed_cache() -> None:
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True}
 CHECKPOINTS = [
     (GPTQ, "int4_g128"),
+    ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "int4_g128"),
     (GPTQ | {"group_size": -1}, "int4"),
     (GPTQ | {"bits": 3, "sym": False}, "int3_g128z"),
     ({"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": True}, "int4_g64z"),

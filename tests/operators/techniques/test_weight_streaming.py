@@ -132,6 +132,28 @@ def test_experts_are_streamed_as_they_are_taken() -> None:
     assert trace.far_bytes == 32 * (8 * expert + others)
 
 
+def test_experts_with_a_cache_of_their_own_are_not_streamed_as_well() -> None:
+    """Two of eight stay near; all lie away, beside the other products."""
+    trace = streamed("mixtral-8x7b", others={"expert_cache": {"experts": 2}})
+    expert, others = 3 * 4096 * 14336 * 2, 2 * 4096 * (6144 + 4096 + 8)
+    assert operators(trace)["layer.fetch"].size_bytes == others
+    assert trace.far_bytes == 32 * (8 * expert + others)
+    less = plain("mixtral-8x7b").weight_bytes - trace.weight_bytes
+    assert less == 32 * (6 * expert + others)
+
+
+def test_weights_of_prompts_and_decode_steps_are_stored_once() -> None:
+    """Absorbed projections and those that expand latents are the same weights."""
+    techniques = TechniquesSpec.model_validate({"weight_streaming": {}})
+    workload = load_workload("deepseek-v2-lite")
+    decode, generated = (
+        make_trace(workload, phase=phase, context=16, techniques=techniques)
+        for phase in ("decode", "generate")
+    )
+    assert decode.weight_bytes == generated.weight_bytes
+    assert decode.far_bytes == generated.far_bytes
+
+
 def test_it_goes_with_packed_weights_and_shares() -> None:
     others = {"weight_quant": {"format": "int4_g128"}, "parallel": {"tensor": 4}, "kv_quant": {}}
     trace = streamed(others=others)

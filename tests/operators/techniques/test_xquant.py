@@ -143,6 +143,8 @@ def test_with_eviction_and_pages(shipped: Callable[[str], Any], make_with: MakeW
 def test_where_it_makes_no_sense(shipped: Callable[[str], Any], make_with: MakeWith) -> None:
     with pytest.raises(ValidationError, match="leave xquant or kv_quant out"):
         make_with(shipped("llama-2-7b"), {"xquant": {}, "kv_quant": {}})
+    with pytest.raises(ValidationError, match="need 1 to 8 bits, or 16, got 9"):
+        make_with(shipped("llama-2-7b"), {"xquant": {"bits": 9}})
     latent = {"heads": {"kv_rank": 512, "rope_dim": 64}, "xquant": {}}
     with pytest.raises(SpecError, match="no layer that stores keys and values of heads"):
         make_with(shipped("llama-2-7b"), latent)

@@ -76,8 +76,8 @@ def write_chakra(
 
 def _lost(trace: Trace, has_times: bool) -> Iterator[str]:
     yield (
-        "Bankwidth reads everything back (attributes bw_*); to other tools a node is its num_ops, "
-        "tensor_size or comm_size, and what it waits for."
+        "To other tools a node is its num_ops, tensor_size or comm_size, and what it waits for; "
+        "Bankwidth itself reads everything back (attributes bw_*)."
     )
     if has_times:
         yield "duration_micros is rounded to whole microseconds; duration_ps is exact."

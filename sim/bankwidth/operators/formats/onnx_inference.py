@@ -39,7 +39,7 @@ class Inferred:
                 if name and dims is not None:
                     self.dims.setdefault(name, tuple(map(int, dims)))
             self._compute(node)
-        except (KeyError, IndexError, ValueError, TypeError, ZeroDivisionError):
+        except (KeyError, IndexError, ValueError, TypeError, ArithmeticError, MemoryError):
             return  # something that it depends on is not known
 
     def _compute(self, node: OnnxNode) -> None:
@@ -116,7 +116,7 @@ def _reshape(node: OnnxNode, known: Inferred) -> list[Dims]:
 
 def _flatten(node: OnnxNode, known: Inferred) -> list[Dims]:
     dims = known.of(node, 0)
-    axis = node.integer("axis", 1) % (len(dims) + 1)
+    axis = node.integer("axis", 1)  # of -1: all but the last together
     return [(math.prod(dims[:axis]), math.prod(dims[axis:]))]
 
 
@@ -214,6 +214,15 @@ def _constant_of_shape(node: OnnxNode, known: Inferred) -> list[Dims]:
     return [tuple(known.numbers(node, 0).reshape(-1).tolist())]
 
 
+def _range(node: OnnxNode, known: Inferred) -> list[Dims]:
+    return [(len(_whole_range(node, known)),)]
+
+
+def _whole_range(node: OnnxNode, known: Inferred) -> range:
+    first, end, step = (int(known.numbers(node, index).reshape(-1)[0]) for index in range(3))
+    return range(first, end, step)
+
+
 def _attention(node: OnnxNode, known: Inferred) -> list[Dims]:
     q, k, v = (known.of(node, index) for index in range(3))
     if len(q) == 3:
@@ -292,6 +301,7 @@ _RULES: Final[dict[str, Rule]] = {
     "Expand": _expand,
     "Tile": _tile,
     "ConstantOfShape": _constant_of_shape,
+    "Range": _range,
     **dict.fromkeys(
         (f"Reduce{what}" for what in ("Mean", "Sum", "Max", "Min", "Prod", "SumSquare", "L2")),
         _reduce,
@@ -346,6 +356,19 @@ def _expanded(node: OnnxNode, known: Inferred) -> Any:
     return np.broadcast_to(known.numbers(node, 0), known.dims[node.outputs[0]])
 
 
+def _filled(node: OnnxNode, known: Inferred) -> Any:
+    if "value" not in node.attributes:  # floats, or too many
+        raise ValueError("no integers")
+    return np.broadcast_to(node.integer("value", 0), known.dims[node.outputs[0]])
+
+
+def _counted(node: OnnxNode, known: Inferred) -> Any:
+    numbers = _whole_range(node, known)
+    if len(numbers) > MAX_INTEGERS:
+        raise ValueError("too many integers")
+    return np.array(numbers, dtype=np.int64)
+
+
 def _product(node: OnnxNode, known: Inferred) -> Any:
     return np.prod(known.numbers(node, 0), keepdims=bool(node.integer("keepdims", 1)))
 
@@ -372,6 +395,7 @@ _FUNCTIONS: Final[dict[str, Callable[[OnnxNode, Inferred], Any]]] = {
     "Greater": _of_all(np.greater),
     "Not": _of_all(np.logical_not),
     "Where": _of_all(np.where),
-    "Range": _of_all(lambda first, end, step: np.arange(int(first), int(end), int(step))),
+    "ConstantOfShape": _filled,
+    "Range": _counted,
     "ReduceProd": _product,
 }

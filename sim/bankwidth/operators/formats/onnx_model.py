@@ -220,7 +220,7 @@ def _node(value: Field) -> OnnxNode:
 
 
 def _attribute(value: Field) -> Iterator[tuple[str, AttributeValue]]:
-    """(name, value) of a number, a text or a list of whole numbers; nothing for other values."""
+    """(name, value) of a number, a text, a list of whole numbers or a tensor of one such number."""
     name, many = "", list[int]()
     found: AttributeValue | None = None
     for each in value.fields():
@@ -232,6 +232,9 @@ def _attribute(value: Field) -> Iterator[tuple[str, AttributeValue]]:
             found = each.signed()
         elif each.number == 4:
             found = each.copied().decode(errors="replace")
+        elif each.number == 5:
+            _, _, integers = _tensor(each)
+            found = int(integers.flat[0]) if integers is not None and integers.size == 1 else None
         elif each.number == 8:
             many += [Field(0, VARINT, number, 0).signed() for number in each.integers()]
     if many or found is not None:

@@ -114,6 +114,8 @@ class Values:
             node = self._maker.get(name)
             if node is None:
                 break
+            if node.op == "ConstantOfShape":
+                return _INT64 if isinstance(node.attributes.get("value"), int) else _FLOAT
             if node.op in _TYPES:
                 return _TYPES[node.op]
             if node.op == "Cast":
@@ -181,7 +183,6 @@ _TYPES: Final[dict[str, int]] = {
     ),
     "MatMulInteger": _INT32,
     "DynamicQuantizeLinear": _INT8,
-    "ConstantOfShape": _FLOAT,
 }  # fmt: skip
 _TYPED_BY: Final = {"Where": 1, "DequantizeLinear": 1, "QuantizeLinear": 2, "CastLike": 1,
                     "OneHot": 2, "QLinearMatMul": 7}  # fmt: skip
@@ -201,7 +202,7 @@ def evaluated(text: str, given: Mapping[str, int]) -> int | None:
 def _tree(text: str) -> ast.expr | None:
     try:
         return ast.parse(text.replace("floor(", "("), mode="eval").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
 
 

@@ -125,6 +125,8 @@ def fields(data: Data, base: int = 0) -> Iterator[Field]:
 
 def read_varint(data: Data, at: int, base: int = 0) -> tuple[int, int]:
     """(unsigned value below 2^64, where the next thing starts)."""
+    if at < len(data) and data[at] < 0x80:  # most numbers are one byte
+        return data[at], at + 1
     value = 0
     for index in range(_MAX_VARINT_BYTES):
         if at + index >= len(data):

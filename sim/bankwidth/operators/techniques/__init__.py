@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bankwidth.errors import SpecError
 from bankwidth.operators.techniques import (
     attention_at_kv,
     chunked_prefill,
@@ -27,6 +28,7 @@ from bankwidth.operators.techniques import (
 )
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.spec.techniques import TechniquesSpec
+from bankwidth.spec.techniques.kv import contradictory
 
 _WIDEST: Final = 40  # of a list of options, in what a run says of itself
 _NONE: Final[tuple[Any, ...]] = ([], {}, None)
@@ -45,17 +47,23 @@ TECHNIQUES: Final[tuple[Technique, ...]] = (
     kv_offload.TECHNIQUE,
     parallel.TECHNIQUE,
     weight_quant.TECHNIQUE,
-    weight_streaming.TECHNIQUE,
     expert_cache.TECHNIQUE,
+    weight_streaming.TECHNIQUE,
     attention_at_kv.TECHNIQUE,
     phase_split.TECHNIQUE,
 )
 
 
 def chosen(spec: TechniquesSpec | None) -> list[tuple[Technique, Any]]:
-    """Techniques that are on, with their options, in the order of application."""
+    """Techniques that are on, with their options, in the order of application.
+
+    Raises SpecError for those that make no sense together, wherever each was turned on.
+    """
     if spec is None:
         return []
+    problems = [f"techniques: {name}: {why}" for (name,), why in contradictory(spec)]
+    if problems:
+        raise SpecError("\n".join(problems))
     given = [(technique, getattr(spec, technique.name)) for technique in TECHNIQUES]
     return [(technique, options) for technique, options in given if options is not None]
 

@@ -3,7 +3,8 @@
 Mixtral-offloading (Eliseev and Mazur 2023, arXiv 2312.17238): those used last stay; guesses of the
 next layer's experts are fetched ahead. MoE-Infinity (Xue et al. 2024, arXiv 2401.14361) keeps and
 prefetches by how often experts were used. How many are missing is counted by replaying passes, one
-after the other, recorded or drawn; a pass uses those that are near first, then those that come in.
+after the other, recorded or drawn. What a pass uses counts as used at once: it finds what was near
+before it, and leaves near what ranks first after it.
 """
 
 from __future__ import annotations
@@ -30,34 +31,37 @@ from bankwidth.operators.techniques.rewrite import cut, rewrite
 from bankwidth.operators.trace import Trace
 from bankwidth.spec.techniques.experts import ExpertCacheSpec
 
+CACHED: Final = "cached_experts"  # key of Trace.meta
 Passes = Sequence[Sequence[int]]  # the experts that each takes, rising
 _MOST_DRAWN: Final = 1 << 21  # numbers that a replay draws at most; fewer steps of many tokens
 
 
 def missing_experts(passes: Passes, near: int, policy: str) -> float:
-    """Experts that a pass has to fetch, the mean after the first quarter of the passes."""
+    """Experts that a pass has to fetch, the mean after the first quarter of the passes.
+
+    The cache holds the first `near` of a ranking, which begins with those taken most.
+    """
     warm = len(passes) // 4
-    ranked = [expert for expert, _ in Counter(e for p in passes for e in p).most_common()]
-    cache = list(reversed(ranked[:near]))  # the last one is the last to leave
+    ranking = [expert for expert, _ in Counter(e for p in passes for e in p).most_common()]
     used: Counter[int] = Counter()
     missed = 0
     for number, experts in enumerate(passes):
+        if number >= warm:
+            missed += len(set(experts).difference(ranking[:near]))
         used.update(experts)
-        here = set(cache)
-        missing = [expert for expert in experts if expert not in here]
-        if policy == "lru":
-            cache = [e for e in cache if e not in experts] + [e for e in experts if e in here]
-        if policy != "pinned":
-            for expert in missing:
-                _enter(cache, expert, policy, used, near)
-        missed += len(missing) * (number >= warm)
+        ranking = _ranked(ranking, frozenset(experts), used, policy)
     return missed / max(1, len(passes) - warm)
 
 
-def _enter(cache: list[int], expert: int, policy: str, used: Counter[int], near: int) -> None:
-    if len(cache) >= near:
-        cache.pop(0 if policy == "lru" else cache.index(min(cache, key=lambda e: used[e])))
-    cache.append(expert)
+def _ranked(
+    ranking: list[int], experts: frozenset[int], used: Counter[int], policy: str
+) -> list[int]:
+    """After a pass; among equals those stay first that were."""
+    if policy == "lru":
+        return sorted(ranking, key=lambda expert: expert not in experts)
+    if policy == "lfu":
+        return sorted(ranking, key=lambda expert: -used[expert])
+    return ranking
 
 
 @lru_cache(maxsize=256)
@@ -92,6 +96,7 @@ def _trace(trace: Trace, options: ExpertCacheSpec, model: ModelShape) -> Trace:
         for layer in range(1, len(model.layers)):
             trace = cut(trace, layer)
     made = rewrite(trace, lambda op: _cached(op, options) if isinstance(op, Moe) else [op])
+    made = replace(made, meta={**made.meta, CACHED: options.experts})
     away = _away_bytes(trace, options)
     if not away:
         return made

@@ -21,8 +21,16 @@ from bankwidth.operators.fetch import Fetch
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.model import ModelShape
 from bankwidth.operators.moe import Moe
-from bankwidth.operators.parallel import SHARED_FIRST
+from bankwidth.operators.parallel import (
+    AGAIN,
+    SHARED_FIRST,
+    WeightKey,
+    stored_weights,
+    weight_bytes_with,
+    weights_of,
+)
 from bankwidth.operators.techniques.base import Technique
+from bankwidth.operators.techniques.expert_cache import CACHED
 from bankwidth.operators.techniques.rewrite import rewrite_block, rewrite_blocks
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.vector import Elementwise
@@ -38,39 +46,47 @@ def _trace(trace: Trace, options: WeightStreamingSpec, model: ModelShape) -> Tra
 
     Raises SpecError for neurons of a model that has no feed-forward parts outside its experts.
     """
-    streamed = _Neurons(options) if options.active is not None else _Layers(options)
+    streamed = _Neurons(options) if options.active is not None else _Layers(options, trace)
     made = rewrite_blocks(trace, streamed.block)
-    near = streamed.near_bytes(trace)
-    if near is None:
+    near_bytes = streamed.near_bytes(trace)
+    if near_bytes is None:
         raise SpecError(f"weight_streaming: {trace.model} has no feed-forward parts with neurons")
     meta = {**made.meta, STREAMS: True, SHARED_FIRST: "streams weights"}
-    return replace(made, weight_bytes=trace.weight_bytes + near, meta=meta)
+    return replace(made, weight_bytes=near_bytes, meta=meta)
 
 
 # ---- whole layers
 
 
 class _Layers:
-    """All products of a layer, fetched while the layer before it computes."""
+    """All products of a layer, fetched while the layer before it computes.
 
-    def __init__(self, options: WeightStreamingSpec) -> None:
+    Experts too, but those that have a cache of their own.
+    """
+
+    def __init__(self, options: WeightStreamingSpec, trace: Trace) -> None:
         self._far = 1 - options.near
+        self._kinds = ("matmul",) if CACHED in trace.meta else ("matmul", "moe")
 
     def block(self, block: Block) -> Block:
-        products = [op for op in block.operators if op.layer != OUTSIDE and _weights(op)]
-        if not products or self._far == 0:
+        kept = self._layer_bytes(block)
+        far = round(self._far * sum(kept.values()))
+        if not far:
             return block
-        read, kept = (
-            round(self._far * sum(sizes))
-            for sizes in zip(*(_read_and_kept(op) for op in products), strict=True)
+        products = [op for op in block.operators if op.kind in self._kinds and weights_of(op)]
+        # Of experts only those that have a token are read.
+        idle = sum(
+            op.stored_weight_bytes - sum(t.size_bytes for t in op.weights)
+            for op in products
+            if isinstance(op, Moe)
         )
         fetch = Fetch(
             name="layer.fetch",
             layer=products[0].layer,
-            size_bytes=max(1, read),
+            size_bytes=max(1, far - round(self._far * idle)),
             what="weights",
-            pieces=min(len(products), max(1, read)),
-            kept_bytes=kept,
+            pieces=len(kept),
+            kept_bytes=far,
         )
         names = {op.name for op in products}
         waiting = [
@@ -80,33 +96,23 @@ class _Layers:
         return replace(block, operators=(fetch, *waiting))
 
     def near_bytes(self, trace: Trace) -> int | None:
-        """What is less near, as a negative number."""
-        kept = {
-            (op.name, op.layer + iteration): _read_and_kept(op)[1]
-            for op, iteration in _in_layers(trace)
-            if _weights(op)
+        """All weights but the share of the layers' products that is far."""
+        return weight_bytes_with(trace, self._near)
+
+    def _near(self, key: WeightKey, size_bytes: int) -> int:
+        return size_bytes - (round(self._far * size_bytes) if self._is_streamed(key) else 0)
+
+    def _layer_bytes(self, block: Block) -> dict[WeightKey, int]:
+        """Of one iteration; what reads another operator's weights once more has none."""
+        sizes = stored_weights((replace(block, repeat=1),))
+        return {
+            key: size
+            for key, size in sizes.items()
+            if self._is_streamed(key) and not key[1].endswith(AGAIN)
         }
-        return -round(self._far * sum(kept.values()))
 
-
-def _weights(op: Operator) -> int:
-    """Weights that are streamed: of products and of experts."""
-    return _read_and_kept(op)[1] if isinstance(op, Matmul | Moe) else 0
-
-
-def _read_and_kept(op: Operator) -> tuple[int, int]:
-    """Of experts those that a token takes are read."""
-    if isinstance(op, Moe):
-        return sum(tensor.size_bytes for tensor in op.weights), op.stored_weight_bytes
-    size_bytes = sum(tensor.size_bytes for tensor in op.inputs if tensor.role == "weight")
-    return size_bytes, size_bytes
-
-
-def _in_layers(trace: Trace) -> Iterator[tuple[Operator, int]]:
-    for block in trace.blocks:
-        for op in block.operators:
-            if op.layer != OUTSIDE:
-                yield from ((op, iteration) for iteration in range(block.repeat))
+    def _is_streamed(self, key: WeightKey) -> bool:
+        return key[0] in self._kinds and key[2] != OUTSIDE
 
 
 # ---- neurons
@@ -161,14 +167,14 @@ class _Neurons:
         return rewrite_block(block, streamed)
 
     def near_bytes(self, trace: Trace) -> int | None:
-        """Predictors more, neurons less; None where there are none."""
+        """All weights and predictors, neurons less; None where there are none."""
         sizes = {
             (part.up.name, part.up.layer + iteration): self._near_of(part)
             for block in trace.blocks
             for part in _parts(block.operators)
             for iteration in range(block.repeat)
         }
-        return sum(sizes.values()) if sizes else None
+        return trace.weight_bytes + sum(sizes.values()) if sizes else None
 
     def _near_of(self, part: _Part) -> int:
         stays = self._options.near + self._misses * self._used.used(self._options.window)

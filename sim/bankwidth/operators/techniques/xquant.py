@@ -29,9 +29,7 @@ from bankwidth.operators.techniques.rewrite import (
 )
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.vector import Norm, Rope
-from bankwidth.spec.techniques.kv import XquantSpec
-
-PLAIN_BITS: Final = 16  # stored as the cache is without the technique
+from bankwidth.spec.techniques.kv import PLAIN_BITS, XquantSpec
 
 
 def _trace(trace: Trace, options: XquantSpec, model: ModelShape) -> Trace:

@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from bankwidth.errors import SpecError
 from bankwidth.spec.base import Count, Relation, Spec, pick
 
 CountOrZero = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Width = Annotated[int, Field(ge=1, le=8)]
+MOST_BITS: Final = 8
+PLAIN_BITS: Final = 16  # as the cache is without the technique
+
+
+def _known_width(given: int | str) -> int | str:
+    if isinstance(given, int) and not 1 <= given <= MOST_BITS:
+        raise SpecError(f"need 1 to {MOST_BITS} bits or the name of a format, got {given}")
+    return given
+
+
+def _stored_bits(given: int) -> int:
+    if given != PLAIN_BITS and not 1 <= given <= MOST_BITS:
+        raise SpecError(f"need 1 to {MOST_BITS} bits, or {PLAIN_BITS}, got {given}")
+    return given
+
+
+Width = Annotated[int | str, AfterValidator(_known_width)]
+StoredBits = Annotated[int, AfterValidator(_stored_bits)]
 
 # What makes no sense together, and why.
 _CHOSEN: Final = "chooses tokens of each sequence, which then no longer read the prefix together"
@@ -57,10 +75,10 @@ class KvQuantSpec(Spec):
     """KIVI (Liu et al., ICML 2024): keys by channel in groups of tokens, values by token in groups
     of channels."""
 
-    keys: Width | str | None = Field(
+    keys: Width | None = Field(
         default=2, description="bits of a key's value, or a number format such as fp8; null: as is"
     )
-    values: Width | str | None = Field(
+    values: Width | None = Field(
         default=2, description="bits of a value's value, or a number format; null: as is"
     )
     group: Count = Field(default=32, description="values that share a scale and a zero point")
@@ -73,7 +91,7 @@ class KvQuantSpec(Spec):
 class XquantSpec(Spec):
     """XQuant (Tomar et al. 2025): the layer's input is stored; keys and values are made of it."""
 
-    bits: Literal[1, 2, 3, 4, 5, 6, 7, 8, 16] = Field(
+    bits: StoredBits = Field(
         default=4, description="of a stored value; 16: as the cache is without it"
     )
     group: Count = Field(default=128, description="values that share a scale and a zero point")
