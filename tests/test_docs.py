@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+
+from bankwidth.operators.techniques import TECHNIQUES
+from bankwidth.spec import load_workload, with_techniques
+from bankwidth.spec.techniques import TechniquesSpec
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -52,3 +56,27 @@ def test_examples(file: Path, bankwidth: Any) -> None:
 def test_there_is_something_to_test() -> None:
     assert COMMANDS
     assert PYTHON
+
+
+SECTIONS = {
+    section.split(":")[0].split()[0]: section
+    for section in re.split(r"^### ", (ROOT / "docs" / "techniques.md").read_text(), flags=re.M)[1:]
+}
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda technique: technique.name)
+def test_every_technique_and_option_is_described_with_paper_and_example(technique: Any) -> None:
+    section = SECTIONS[technique.name]
+    field = TechniquesSpec.model_fields[technique.name]
+    options = get_args(field.annotation)[0].model_fields
+    assert [name for name in options if name != "source" and f"`{name}`" not in section] == []
+    assert f"--with {technique.name}" in section or f"{technique.name}:" in section
+    assert re.search(r"\d{4}\.\d{4,5}|ICML|OSDI|SOSP|ISCA", section)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda technique: technique.name)
+def test_the_listed_example_of_a_technique_is_in_order(technique: Any) -> None:
+    texts = shlex.split(technique.example)
+    assert texts[0] == "--with"
+    chosen = with_techniques(load_workload("llama-3-8b"), texts[1::2]).techniques
+    assert getattr(chosen, technique.name) is not None

@@ -19,7 +19,7 @@ def cost(latency_ps: float) -> Cost:
 def line_of(law: Callable[[int], float], pieces: int = 8, rest_ps: float = 0.0) -> Line:
     return Line(
         run=lambda size: cost(law(size)),
-        rest_ps=lambda _: rest_ps,
+        rest=lambda _: cost(rest_ps),
         checks=Checks(),
         pieces=pieces,
     )
@@ -71,10 +71,10 @@ def test_a_size_is_run_once() -> None:
         runs.append(size)
         return cost(size)
 
-    line = Line(run=run, rest_ps=lambda _: 0.0, checks=Checks(), pieces=8)
+    line = Line(run=run, rest=lambda _: cost(0.0), checks=Checks(), pieces=8)
     for size in (900, 901, 950, 900):
         line.at(size)
-    assert len(runs) == len(set(runs)) == 3  # both ends of 897 to 960, and the middle
+    assert len(runs) == len(set(runs)) == 4  # both ends of 897 to 960, two in the middle
 
 
 def test_no_size_is_run_beyond_the_most() -> None:
@@ -84,7 +84,7 @@ def test_no_size_is_run_beyond_the_most() -> None:
         runs.append(size)
         return cost(size)
 
-    line = Line(run=run, rest_ps=lambda _: 0.0, checks=Checks(), pieces=1, most=1000)
+    line = Line(run=run, rest=lambda _: cost(0.0), checks=Checks(), pieces=1, most=1000)
     assert line.at(990).latency_ps == pytest.approx(990)
     assert max(runs) == 1000
 
@@ -93,7 +93,7 @@ def test_no_size_is_run_beyond_the_most() -> None:
 def test_costs_bilinear_in_two_sizes_are_priced_exactly(first: int, second: float) -> None:
     surface = Surface(
         run=lambda one, two: cost(50.0 + 3.0 * one * two),
-        rest_ps=lambda _: 0.0,
+        rest=lambda _: cost(0.0),
         checks=Checks(),
         pieces=(4, 4),
     )
@@ -106,3 +106,12 @@ def test_interpolated_time_is_what_lies_between_runs() -> None:
     assert mixed(cost(10), cost(20), 0.0).interpolated_ps == 0.0
     assert mixed(cost(10), cost(20), 0.5).interpolated_ps == 15.0
     assert (cost(5) + mixed(cost(10), cost(20), 0.5)).interpolated_ps == 15.0
+
+
+def test_energy_has_to_be_straight_as_well() -> None:
+    def law(size: int) -> Cost:
+        return Cost(1000.0 + size, 100.0 if size <= 1344 else 200.0)
+
+    line = Line(run=law, rest=lambda _: cost(0.0), checks=Checks(), pieces=8)
+    assert line.at(1344).energy_pj == 100.0
+    assert line.at(1345).energy_pj == 200.0

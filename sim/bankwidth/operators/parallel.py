@@ -35,14 +35,15 @@ from bankwidth.operators.liveness import peak_activation_bytes
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding
+from bankwidth.operators.parallel_sizes import AGAIN
 from bankwidth.operators.parallel_tokens import for_context, for_group, pass_tokens, passes_of
 from bankwidth.operators.parallel_walk import Share, Ways
 from bankwidth.operators.trace import Block, Trace
 
 WeightKey = tuple[str, str, int]  # kind, name, layer
-AGAIN: Final = ".remat"  # end of the name of what reads another operator's weights once more
 _NUMBER: Final = re.compile(r"\.\d+$")  # of the groups of a mixed pass, which share weights
 DEVICES: Final = "devices"  # key of Trace.meta: those that share a stage
+AWAY: Final = "experts_away_bytes"  # and: weights of operators that are not near
 SHARED_FIRST: Final = "shared_first"  # and: why a trace cannot be shared out any more
 
 
@@ -159,7 +160,8 @@ def weight_bytes_with(trace: Trace, size_of: Callable[[WeightKey, int], int]) ->
     alike.
     """
     whole = stored_weights(trace.blocks)
-    stored, excess = trace.weight_bytes, sum(whole.values()) - trace.weight_bytes
+    stored, away = trace.weight_bytes, trace.meta.get(AWAY, 0)
+    excess = sum(whole.values()) - stored - (away if isinstance(away, int) else 0)
     for twice in _stored_once(whole):
         if excess == sum(whole[key] for key in twice):
             kept = [(key, n) for key, n in whole.items() if key not in twice]

@@ -16,6 +16,7 @@ from bankwidth.operators.vector import Elementwise, Norm, Rope
 
 # Kinds that compute on heads or columns: a product before them is split by columns.
 _ON_HEADS: Final = frozenset({"attention", "scan", "conv", "score", "select", "softmax"})
+AGAIN: Final = ".remat"  # end of the name of what makes keys and values anew (XQuant)
 LINEAR: Final = ("mul", "sigmoid_mul")  # in their last input, or in any of a plain product
 
 
@@ -77,14 +78,26 @@ class Sizes:
             raise self.indivisible(op, field, size)
         return rest + (copied * self.groups(scan) // scan.groups if scan and copied else 0)
 
-    def copied_heads(self, op: Rope) -> tuple[int, int]:
-        """Heads among those rotated that are not shared out plainly: (of the whole, here)."""
+    def columns_of_keys(self, op: Matmul) -> tuple[int, tuple[int, int]]:
+        """Of a product that makes keys and values alone: columns, and which share they are."""
         for found in self._behind(op):
-            if isinstance(found, KvAppend):
-                if found.latent:
-                    return (1, 1)
-                heads = self.kv_heads(found, "kv_heads")
-                return (found.kv_heads, heads) if found.kv_heads < op.heads else (0, 0)
+            if isinstance(found, Attention) and not found.latent:
+                share = (self.kv_heads(found, "n_kv_heads"), found.n_kv_heads)
+                return op.n * share[0] // share[1], share
+        return self.share(op, "n"), (1, self._tensor)
+
+    def copied_heads(self, op: Rope) -> tuple[int, int]:
+        """Heads of keys among those rotated: (of the whole, here); a latent's is on every device.
+
+        None where all that is rotated are queries.
+        """
+        for found in self._behind(op):
+            if isinstance(found, KvAppend) and found.latent:
+                return (1, 1)
+            if isinstance(found, Attention) and not found.latent:
+                queries, keys = found.n_heads, found.n_kv_heads
+                has_keys = op.heads in (keys, queries + keys) and op.heads != queries
+                return (keys, self.kv_heads(found, "n_kv_heads")) if has_keys else (0, 0)
         return (0, 0)
 
     def norm_rows(self, op: Norm) -> int:

@@ -23,7 +23,7 @@ from bankwidth.operators.dtypes import packed_bytes
 from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.moe import Moe
 from bankwidth.operators.movement import Collective, Embedding, KvAppend
-from bankwidth.operators.parallel_sizes import LINEAR, Sizes, shared_columns
+from bankwidth.operators.parallel_sizes import AGAIN, LINEAR, Sizes, shared_columns
 from bankwidth.operators.scan import Conv, Scan
 from bankwidth.operators.trace import Block
 from bankwidth.operators.vector import Elementwise, Norm, Rope
@@ -120,6 +120,9 @@ class Share:
     def _product_of_whole(self, op: Matmul) -> None:
         if op.layer == OUTSIDE or self._tensor == 1 or not self._sizes.may_split(op):
             self._add(op, "whole")
+        elif op.name.endswith(AGAIN):
+            n, share = self._sizes.columns_of_keys(op)
+            self._add(replace(op, n=n), "part", share)
         elif op.batch > 1:
             self._add(self._cut(op, "batch"), "part")
         else:

@@ -80,7 +80,7 @@ class SimulatedPricing:
         self._logits = self._line(self._run_logits)
         self._decodes = Surface(
             run=lambda number, kv_len: self._run_group(_decode(number, kv_len)),
-            rest_ps=self._rest_ps,
+            rest=self._rest_alone,
             checks=self._checks,
             pieces=(self._pieces, self._pieces),
             most=self._most,
@@ -166,8 +166,8 @@ class SimulatedPricing:
         machine = self._served.machine
         return isinstance(machine.engines[machine.mapping.run["default"]], GpuSpec)
 
-    def _rest_ps(self, tokens: int) -> float:
-        return self._rest_of(tokens, 0).latency_ps
+    def _rest_alone(self, tokens: int) -> Cost:
+        return self._rest_of(tokens, 0)
 
     # ---- sequences
 
@@ -215,7 +215,7 @@ class SimulatedPricing:
         if batch not in self._chunks:
             self._chunks[batch] = Surface(
                 run=lambda q_len, step: self._run_group(_chunk(batch, q_len, step)),
-                rest_ps=lambda q_len: self._rest_ps(batch * q_len),
+                rest=lambda q_len: self._rest_alone(batch * q_len),
                 checks=self._checks,
                 pieces=(self._pieces, BEFORE_PIECES),
             )
@@ -224,7 +224,7 @@ class SimulatedPricing:
     # ---- runs
 
     def _line(self, run: Callable[[int], Cost]) -> Line:
-        return Line(run=run, rest_ps=lambda _: 0.0, checks=self._checks, pieces=PIECES)
+        return Line(run=run, rest=lambda _: NOTHING, checks=self._checks, pieces=PIECES)
 
     def _exact(self, group: Group) -> Cost:
         if group not in self._known:

@@ -2,7 +2,7 @@
 
 Kernels come in tiles, so that costs are stairs: they jump from a multiple of some power of two to
 the next size. A piece of a line therefore begins one above such a multiple and ends at the next.
-If the cost in the middle of a piece is not on its line, the halves are looked at instead. Every
+If costs in the middle of a piece are not on its line, the halves are looked at instead. Every
 check is remembered, so that a run can say how far off its lines were where they were looked at.
 """
 
@@ -34,13 +34,13 @@ class Checks:
 
 @dataclass(slots=True, kw_only=True)
 class Line:
-    """Costs of sizes from 1 on. `rest_ps` is what an iteration of a size takes besides.
+    """Costs of sizes from 1 on. `rest` is what an iteration of a size takes besides.
 
     An octave of sizes is `pieces` pieces at first.
     """
 
     run: Callable[[int], Cost]
-    rest_ps: Callable[[int], float]
+    rest: Callable[[int], Cost]
     checks: Checks
     pieces: int
     most: int | None = None  # no size is above
@@ -82,17 +82,25 @@ class Line:
         return self._straight[key]
 
     def _check(self, low: int, high: int) -> bool:
+        """Whether both costs beside the middle, where a stair may be, are on the line."""
         if high - low <= 1:
             return True
         middle = (low + high) // 2
-        share = (middle - low) / (high - low)
-        on_line = mixed(self.exact(low), self.exact(high), share)
-        found = self.exact(middle)
-        whole_ps = found.latency_ps + self.rest_ps(middle)
-        error = abs(on_line.latency_ps - found.latency_ps) / whole_ps if whole_ps else 0.0
+        error = max(self._error(low, high, size) for size in {middle, min(middle + 1, high)})
         if error <= self.checks.straight:
             self.checks.note(error)
         return error <= self.checks.straight
+
+    def _error(self, low: int, high: int, size: int) -> float:
+        """Of time or energy, whichever is further off, as a share of an iteration's."""
+        share = (size - low) / (high - low)
+        on_line = mixed(self.exact(low), self.exact(high), share)
+        found, rest = self.exact(size), self.rest(size)
+        pairs = (
+            (on_line.latency_ps - found.latency_ps, found.latency_ps + rest.latency_ps),
+            (on_line.energy_pj - found.energy_pj, found.energy_pj + rest.energy_pj),
+        )
+        return max(abs(off) / whole if whole else 0.0 for off, whole in pairs)
 
 
 def _octave(size: int) -> int:
@@ -105,7 +113,7 @@ class Surface:
     """Costs over two sizes: in each octave of the first, pieces of the second are found anew."""
 
     run: Callable[[int, int], Cost]
-    rest_ps: Callable[[int], float]  # of the first size
+    rest: Callable[[int], Cost]  # of the first size
     checks: Checks
     pieces: tuple[int, int]
     most: int | None = None  # of the second
@@ -126,7 +134,7 @@ class Surface:
         if octave not in self._along:
             self._along[octave] = Line(
                 run=lambda size: self._line(size).exact(octave),
-                rest_ps=lambda _: self.rest_ps(octave),
+                rest=lambda _: self.rest(octave),
                 checks=self.checks,
                 pieces=self.pieces[1],
                 most=self.most,
@@ -137,7 +145,7 @@ class Surface:
         if second not in self._across:
             self._across[second] = Line(
                 run=lambda size: self.run(size, second),
-                rest_ps=self.rest_ps,
+                rest=self.rest,
                 checks=self.checks,
                 pieces=self.pieces[0],
             )

@@ -12,6 +12,9 @@ from pydantic import ValidationError
 
 from bankwidth.errors import SpecError
 from bankwidth.operators import Attention, Fetch, KvAppend, Trace
+from bankwidth.operators.make import make_pass_trace
+from bankwidth.operators.passes import Group, Pass
+from bankwidth.spec.techniques import TechniquesSpec
 
 MakeWith = Callable[..., Trace]
 LAYER_TOKEN_BYTES = 2 * 8 * 128 * 2  # of Llama 3 8B
@@ -85,6 +88,18 @@ def test_a_prompt_goes_out_and_nothing_comes_in(
         assert (made.kv_bytes, made.far_bytes) == (0, 2 * 128 * kv)
         step = make_with(shipped(name), {"kv_offload": {}}, batch=2, context=128)
         assert (step.kv_bytes, step.far_bytes) == (0, 2 * 128 * kv)
+
+
+@pytest.mark.parametrize("access", ["prefetch", "direct"])
+def test_a_mixed_pass_keeps_all_of_it_once(access: str, shipped: Callable[[str], Any]) -> None:
+    """A whole prompt, of which nothing is fetched, beside a decode step and a prompt's chunk."""
+    sizes = ((2, 300, 300, "prefill"), (1, 500, 900, "prefill"), (7, 1, 1000, "decode"))
+    groups = tuple(Group(batch=b, q_len=q, kv_len=n, phase=p) for b, q, n, p in sizes)  # type: ignore[arg-type]
+    options = TechniquesSpec.model_validate({"kv_offload": {"access": access}})
+    run = Pass(phase="prefill", groups=groups)
+    made = make_pass_trace(shipped("llama-3-8b"), run, techniques=options)
+    assert made.kv_bytes == 0
+    assert made.far_bytes == 32 * (600 + 900 + 7000) * LAYER_TOKEN_BYTES
 
 
 def test_only_what_was_chosen_comes_in(shipped: Callable[[str], Any], make_with: MakeWith) -> None:

@@ -69,7 +69,7 @@ def chosen(spec: TechniquesSpec | None) -> list[tuple[Technique, Any]]:
 
 
 def described(steps: Sequence[tuple[Technique, Any]]) -> str:
-    """Techniques that are on as a command line has them: `kv_quant:k_bits=2,group=32, paged`."""
+    """Techniques that are on as a command line has them: `kv_quant:keys=2,group=32, paged`."""
     return ", ".join(_described(technique.name, options) for technique, options in steps)
 
 

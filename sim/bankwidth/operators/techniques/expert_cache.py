@@ -23,7 +23,7 @@ from bankwidth.operators.base import PREVIOUS, Operator
 from bankwidth.operators.fetch import Fetch
 from bankwidth.operators.model import ModelShape
 from bankwidth.operators.moe import Moe
-from bankwidth.operators.parallel import SHARED_FIRST
+from bankwidth.operators.parallel import AWAY, SHARED_FIRST
 from bankwidth.operators.routing import popularity
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.operators.techniques.moe_routing import moes, read_routing
@@ -107,6 +107,7 @@ def _trace(trace: Trace, options: ExpertCacheSpec, model: ModelShape) -> Trace:
         meta={
             **made.meta,
             SHARED_FIRST: "fetches experts",
+            AWAY: away,
             "expert_hit_rate": round(1 - missed / looked, 6) if looked else 1.0,
         },
     )

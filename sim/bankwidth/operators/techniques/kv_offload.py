@@ -27,6 +27,7 @@ from bankwidth.operators.techniques.rewrite import (
     kept_len,
     rewrite_block,
     rewrite_blocks,
+    stored_tokens,
 )
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.spec.techniques.kv import KvOffloadSpec
@@ -75,9 +76,10 @@ class _Layer:
         return [op]
 
     def _appended(self, op: KvAppend) -> KvAppend:
-        """Where nothing is fetched, nothing else says what is kept: a whole prompt."""
-        is_told = self._options.access == "direct" or any(map(_cached_len, self._reading))
-        stored = 0 if is_told else sum(each.batch * _rounded(each) for each in self._reading)
+        """Where nothing is fetched, nothing else says what is kept: of whole prompts."""
+        fetched = self._options.access != "direct"
+        untold = [each for each in self._reading if fetched and not _cached_len(each)]
+        stored = sum(stored_tokens(each) for each in untold)
         return replace(op, kv_role="far", stored_len=op.stored_len + stored)
 
     def _fetched(self, op: Attention) -> list[Operator]:
@@ -165,11 +167,6 @@ def _bytes_of(op: Attention, tokens: int) -> int:
     """Keys and values of so many of its tokens, as they are stored."""
     part = replace(op, q_len=1, kv_len=tokens, causal=False, window=None, page=0, stored_len=None)
     return part.stored_bytes
-
-
-def _rounded(op: Attention) -> int:
-    page = op.page or 1
-    return -(-kept_len(op) // page) * page
 
 
 TECHNIQUE: Final = Technique(

@@ -125,3 +125,9 @@ def kept_len(op: Attention) -> int:
     """Tokens of a sequence that the cache keeps, pages not rounded up."""
     seen = op.kv_len if op.window is None else min(op.kv_len, op.window)
     return seen if op.stored_len is None else op.stored_len
+
+
+def stored_tokens(op: Attention) -> int:
+    """Of all its sequences, whole pages where there are any."""
+    page = op.page or 1
+    return op.batch * -(-kept_len(op) // page) * page

@@ -22,13 +22,13 @@ from bankwidth.operators.matmul import Matmul
 from bankwidth.operators.model import ModelShape
 from bankwidth.operators.moe import Moe
 from bankwidth.operators.parallel import (
-    AGAIN,
     SHARED_FIRST,
     WeightKey,
     stored_weights,
     weight_bytes_with,
     weights_of,
 )
+from bankwidth.operators.parallel_sizes import AGAIN
 from bankwidth.operators.techniques.base import Technique
 from bankwidth.operators.techniques.expert_cache import CACHED
 from bankwidth.operators.techniques.rewrite import rewrite_block, rewrite_blocks

@@ -23,9 +23,9 @@ from bankwidth.operators.techniques.base import Technique
 from bankwidth.operators.techniques.rewrite import (
     first_layer,
     is_cached,
-    kept_len,
     rewrite_block,
     rewrite_blocks,
+    stored_tokens,
 )
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.vector import Norm, Rope
@@ -117,7 +117,7 @@ class _Layer:
         made_of = "qkv" if self._latents else self._projection.deps[0]
         kept = 0
         if self._is_fresh or not self._is_fused:
-            kept = sum(each.batch * _rounded(each) for each in self._reading)
+            kept = sum(stored_tokens(each) for each in self._reading)
         read = 0 if self._is_fresh else sum(each.batch * each.read_len for each in self._reading)
         return replace(
             op,
@@ -199,12 +199,6 @@ class _Layer:
             )
             steps.append(rope)
         return steps
-
-
-def _rounded(op: Attention) -> int:
-    """Tokens of a sequence that are stored, in whole pages where there are any."""
-    page = op.page or 1
-    return -(-kept_len(op) // page) * page
 
 
 def _of_activations(op: Attention, deps: tuple[str, ...]) -> Attention:
