@@ -68,8 +68,15 @@ def test_bytes_and_flops_are_those_of_bankwidth(operator: str, tmp_path: Path) -
         assert shape.flops == ours.flops
 
 
+# Functions that no capture has timed yet: bankwidth takes each for the one most like it.
+NOT_CAPTURED = {
+    "binary", "copy", "gelu_mul", "merge", "relu2", "relu2_mul", "sigmoid", "sigmoid_mul",
+    "softplus", "tanh", "unary",
+}  # fmt: skip
+
+
 def test_every_operator_that_bankwidth_reads_is_known() -> None:
-    assert set(BANKWIDTH_NAMES) <= set(OPERATOR_NAMES)
+    assert set(BANKWIDTH_NAMES) - set(OPERATOR_NAMES) == NOT_CAPTURED
 
 
 @pytest.mark.parametrize("operator", EXAMPLES)

@@ -107,10 +107,22 @@ def test_a_trace_prints_its_needs_and_operators(width: int) -> None:
     sizes = {"flops": 100_663_296, "read_bytes": 100_671_488, "write_bytes": 24576}
     trace = {"model": "llama", "phase": "decode", "batch": 1, "context": 64}
     needs = {"weight_bytes": 13_500_000_000, "kv_bytes": 33_554_432, "activation_bytes": 65536}
-    print_trace({**trace, **needs, "operators": [op | sizes]}, screen.console)
+    rest = {"far_bytes": 0, "meta": {}}
+    print_trace({**trace, **needs, **rest, "operators": [op | sizes]}, screen.console)
     assert screen.lines[:2] == [
         "llama, decode, batch 1, context 64",
         "weights 13.5 GB, KV cache 33.6 MB, activations 65.5 kB",
     ]
     row = "layer 32 qkv_proj matmul 101 MFLOP 101 MB 24.6 kB"
     assert screen.lines[-1].split() == row.split()
+
+
+def test_a_trace_says_what_changes_how_it_is_to_be_read() -> None:
+    screen = Screen(120)
+    trace = {"model": "llama", "phase": "decode", "batch": 1, "context": 64, "operators": []}
+    needs = {"weight_bytes": 1, "kv_bytes": 1, "activation_bytes": 1, "far_bytes": 2_000_000}
+    meta = {"techniques": "paged", "partial": True, "left_out": "aten::conv2d"}
+    print_trace({**trace, **needs, "meta": meta}, screen.console)
+    text = " ".join(screen.lines)
+    assert "kept further away 2 MB" in text
+    assert "with paged PARTIAL: left out are aten::conv2d" in text

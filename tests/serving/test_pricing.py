@@ -111,8 +111,8 @@ def test_lines_are_close_to_runs_of_the_very_shape(
     for asked in (batch(kv=[kv_len] * decodes), batch((1, chunk, before + chunk))):
         exact = pricing(exact=True).price(asked)
         near = pricing().price(asked)
-        assert near.latency_ps == pytest.approx(exact.latency_ps, rel=0.02)
-        assert near.energy_pj == pytest.approx(exact.energy_pj, rel=0.03)
+        assert near.latency_ps == pytest.approx(exact.latency_ps, rel=0.03)
+        assert near.energy_pj == pytest.approx(exact.energy_pj, rel=0.04)
 
 
 def test_exact_shapes_interpolate_nothing() -> None:

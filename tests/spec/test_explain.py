@@ -66,7 +66,7 @@ mapping:
             "tensor: {bf61: 1 TFLOPS}",
             "4:10: tensor.bf61: unknown dtype 'bf61', allowed: fp64, fp32, tf32, bf16, fp16, fp8, "
             "int8, int7, int6, int5, int4, int3, int2, int1, ternary, q8_0, q6_k, q5_0, q4_0, "
-            "q3_k, q2_k, did you mean 'bf16'?",
+            "q3_k, q2_k, mxfp8, mxfp4, nvfp4, dfloat11, did you mean 'bf16'?",
         ),
     ],
 )
@@ -147,7 +147,7 @@ def test_one_error_is_raised_with_a_line_per_mistake(write: Write) -> None:
         ("kv: hbm,", "kv: gpu,", "10:29: mapping.place.kv: unknown memory 'gpu', allowed: hbm"),
         ("kv: hbm,", "", "10:3: mapping.place: no place for kv; every role needs a memory"),
         ("kv: hbm", "kvs: hbm", "10:25: mapping.place.kvs: unknown tensor role 'kvs', "
-         "allowed: weights, kv, activations, did you mean 'kv'?"),
+         "allowed: weights, kv, activations, far, did you mean 'kv'?"),
         ("default: gpu", "default: gpuu", "11:18: mapping.run.default: unknown engine 'gpuu', "
          "allowed: gpu, did you mean 'gpu'?"),
         ("default: gpu", "matmul: gpu", "11:3: mapping.run: 'default' is missing"),
