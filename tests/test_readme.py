@@ -43,6 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     columns = "clk,cmd,Channel,PseudoChannel,Sid,BankGroup,Bank,Row,Column\n1,ACT,0,0,0,0,0,0,0\n"
     (tmp_path / "commands.csv.gz").write_bytes(gzip.compress(columns.encode()))
     shutil.copy(ROOT / "docs" / "examples" / "chat-requests.csv", tmp_path / "requests.csv")
+    shutil.copy(ROOT / "traces" / "gpt2-decode-1024.jsonl", tmp_path / "model.jsonl")
     recorded = ROOT / "traces" / "kineto" / "llama-tiny-cpu.pt.trace.json.gz"
     shutil.copy(recorded, tmp_path / "recorded.pt.trace.json.gz")
     requests = "".join(f"R {64 * i:#x}\n" for i in range(2000))
