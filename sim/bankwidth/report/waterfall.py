@@ -26,6 +26,7 @@ def steps(result: Result) -> list[Step]:
 
     Operators are bound one by one, so their times at the bound add up to more than the run's own
     bound wherever two resources could have overlapped; that difference is a step of its own.
+    It goes back where what binds the run is fetched beside operators.
     """
     bars = [Step("lower bound", "bytes or FLOPs over peak, whole run", 0.0, result.lower_bound_ns)]
     reached_ns = result.lower_bound_ns
@@ -46,8 +47,14 @@ def _losses(result: Result) -> list[tuple[str, str, float]]:
     apart_ns = bound_ns - result.lower_bound_ns
     if math.isclose(bound_ns, result.lower_bound_ns, rel_tol=1e-9):
         apart_ns = 0.0
-    meaning = "operators each at their own bound, one after another"
-    return [("one by one", meaning, apart_ns), *losses]
+    return [_apart(apart_ns), *losses]
+
+
+def _apart(apart_ns: float) -> tuple[str, str, float]:
+    """What the operators' bounds are more than the run's; less where some work owns no time."""
+    if apart_ns < 0:
+        return "side by side", "work beside operators that own the time", apart_ns
+    return "one by one", "operators each at their own bound, one after another", apart_ns
 
 
 def waterfall(result: Result) -> Figure:
