@@ -127,3 +127,14 @@ def test_a_technique_that_is_unknown_is_named_with_its_column(bankwidth: Any) ->
     ran = bankwidth("run", "h100", "gpt2", "--with", "pagd")
     assert ran.code == 2
     assert "--with pagd:1:8: pagd: unknown key 'pagd'" in ran.err
+
+
+def test_check_looks_at_the_model_of_a_workload(bankwidth: Any) -> None:
+    file = Path("mine.yaml")
+    text = (ROOT / "workloads" / "llama-2-7b.yaml").read_text()
+    file.write_text(text)
+    assert bankwidth("check", file).code == 0
+    file.write_text(text.replace("hidden_size: 4096", "hidden_siz: 4096"))
+    ran = bankwidth("check", file)
+    assert ran.code == 2
+    assert "hidden_size is missing, did you mean 'hidden_siz'?" in ran.err

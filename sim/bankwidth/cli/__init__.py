@@ -553,13 +553,32 @@ def check(
     if device is not None:
         _check_commands(files, device, refresh, as_json)
         return
-    problems = [(file, problem) for file in files for problem in check_file(file)]
+    problems: list[tuple[Path, object]] = []
+    for file in files:
+        problems += [(file, problem) for problem in check_file(file) or _model_problems(file)]
     if as_json:
         print_json([{"file": str(file), "problem": str(problem)} for file, problem in problems])
     if problems:
         raise SpecError("\n".join(str(problem) for _, problem in problems))
     if not as_json:
         typer.echo(f"{len(files)} file{'s' if len(files) > 1 else ''} in order")
+
+
+def _model_problems(file: Path) -> list[str]:
+    """What is wrong with the model that a workload describes; its family says it."""
+    from bankwidth.errors import SpecError
+    from bankwidth.operators import model_shape
+    from bankwidth.spec import load_workload
+    from bankwidth.spec.heading import heading_of
+
+    if file.suffix != ".json" and heading_of(file)["kind"] != "workload":
+        return []
+    workload = load_workload(file)
+    try:
+        model_shape(workload.config, workload.name, workload.config_places)
+    except SpecError as error:
+        return [str(error)]
+    return []
 
 
 def _check_commands(files: list[Path], device: str, refresh: str, as_json: bool) -> None:
