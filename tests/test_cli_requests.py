@@ -31,9 +31,9 @@ def served(bankwidth: Any, *arguments: object) -> Any:
 
 @pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.name)
 def test_recorded_requests_are_replayed(file: Path, bankwidth: Any) -> None:
-    found = served(bankwidth, "--requests", file, "--limit", 40)
+    found = served(bankwidth, "--requests", file, "--limit", 12)
     assert found["complete"]
-    assert found["offered"]["requests"] == 40
+    assert found["offered"]["requests"] == 12
 
 
 def test_there_are_recorded_requests_where_there_are_shared_files() -> None:

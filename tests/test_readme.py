@@ -82,6 +82,12 @@ def test_commands_work(arguments: list[str], folder: Path, monkeypatch: pytest.M
     run(arguments, monkeypatch)
 
 
+@pytest.mark.nightly  # tests/validate has every row of them, in CI
+@pytest.mark.parametrize("suite", ["pim", "flash", "sram-lut"])
+def test_long_suites_hold(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(["bankwidth", "validate", suite], monkeypatch)
+
+
 def test_what_make_run_stands_for_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = next(part for part in README.split("`") if "&& .venv/bin/bankwidth" in part)
     run(["bankwidth", *line.split("&& .venv/bin/bankwidth")[1].split()], monkeypatch)

@@ -159,3 +159,13 @@ def test_measured_tables_are_read_whole(path: Path) -> None:
     assert len(rows) > 6000
     assert {type(row.operator) for row in rows} == {Moe}
     assert all(row.latency_s for row in rows)
+
+
+def test_a_layer_of_any_size_is_described_at_once() -> None:
+    """Nothing is worked out of the routing before it is asked for."""
+    size = 2**40
+    moe = Moe(
+        name="e", tokens=size, hidden=1, inter=1, topk=1, experts=size, routing="power_law_1.2",
+        dtype="bf16", weight_dtype="bf16",
+    )  # fmt: skip
+    assert moe.stored_weight_bytes == size * 3 * 2

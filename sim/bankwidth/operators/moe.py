@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from bankwidth.errors import TraceError
 from bankwidth.operators.base import Operator, invalid
 from bankwidth.operators.dtypes import packed_bytes
-from bankwidth.operators.routing import BALANCED, expert_loads, popularity
+from bankwidth.operators.routing import BALANCED, check_routing, expert_loads
 from bankwidth.operators.tensor import Tensor, activation, weight
 from bankwidth.operators.vector import FUNCTIONS
 
@@ -55,7 +55,7 @@ class Moe(Operator):
                 sizes = f"{whole} {getattr(self, whole)}", f"{parts} {getattr(self, parts)}"
                 raise invalid(self, f"{sizes[0]} must be a multiple of {sizes[1]}")
         try:
-            popularity(self.tokens, self.experts, self.topk, self.routing)
+            check_routing(self.routing, self.experts)
         except TraceError as error:
             raise invalid(self, str(error)) from error
 

@@ -54,15 +54,22 @@ def counts_of(routing: str) -> tuple[int, ...] | None:
     return counts if len(counts) == len(texts) and any(counts) else None
 
 
+def check_routing(routing: str, experts: int) -> None:
+    """Raises TraceError for an unknown `routing`, and for counts of another number of experts."""
+    power_law_alpha(routing)
+    counts = counts_of(routing)
+    if counts is not None and len(counts) != experts:
+        raise TraceError(f"routing has counts of {len(counts)} experts, there are {experts}")
+
+
 def popularity(tokens: int, experts: int, topk: int, routing: str) -> list[float]:
     """Share of the choices that each expert has, in any scale; by number where they are known.
 
     Raises TraceError for an unknown `routing`, and for counts of another number of experts.
     """
+    check_routing(routing, experts)
     alpha, zipf, counts = power_law_alpha(routing), zipf_alpha(routing), counts_of(routing)
     if counts is not None:
-        if len(counts) != experts:
-            raise TraceError(f"routing has counts of {len(counts)} experts, there are {experts}")
         return [float(count) for count in counts]
     if zipf is not None:
         return [rank**-zipf for rank in range(experts, 0, -1)]
