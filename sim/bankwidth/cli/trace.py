@@ -67,8 +67,9 @@ def trace_make(
 ) -> None:
     """Write the operator trace of a model."""
     from bankwidth.operators import write_trace
+    from bankwidth.operators.textfile import check_free
 
-    _check_free(file, force)
+    check_free(file, force=force)
     trace = trace_of(
         workload,
         phase=phase,
@@ -127,9 +128,10 @@ def trace_import(
     from bankwidth.operators import write_trace
     from bankwidth.operators.formats import import_trace
     from bankwidth.operators.formats.measured import write_measured
+    from bankwidth.operators.textfile import check_free
 
     for target in (file, *([measured] if measured else [])):
-        _check_free(target, force)
+        check_free(target, force=force)
     asked = {
         "step": step, "annotation": annotation, "rank": rank, "ranks": ranks, "dims": _sizes(dims),
         "fuse_sequences": False if eager else None,
@@ -194,13 +196,6 @@ def trace_show(
         print_json(summary)
     else:
         print_trace(summary, console())
-
-
-def _check_free(file: Path, force: bool) -> None:
-    from bankwidth.errors import OutputError
-
-    if file.exists() and not force:
-        raise OutputError(f"{file} exists; --force overwrites it")
 
 
 def _sizes(texts: Sequence[str] | None) -> dict[str, int] | None:

@@ -57,11 +57,6 @@ class Pass:
         return max(group.kv_len for group in self.groups)
 
     @property
-    def cached_tokens(self) -> int:
-        """Of all sequences together, the new ones included."""
-        return sum(group.batch * group.kv_len for group in self.groups)
-
-    @property
     def logits_rows(self) -> int:
         return self.batch if self.logits is None else self.logits
 

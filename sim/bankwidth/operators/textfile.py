@@ -1,4 +1,4 @@
-"""Reading text files, plain or gzip."""
+"""Reading and writing text files, plain or gzip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from bankwidth.errors import TraceError
+from bankwidth.errors import OutputError, TraceError
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 _PIECE_BYTES: Final = 4096
@@ -25,6 +25,26 @@ def read_text(path: Path, *, name_line: bool = False) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise TraceError(f"{path}:{line}: not text (UTF-8): is this the right file?") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole file, gzipped if its name ends in `.gz`; the same text gives the same bytes.
+
+    Raises OutputError when it cannot be written.
+    """
+    data = text.encode()
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raises OutputError for a file that exists, unless it may be overwritten."""
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists; --force overwrites it")
 
 
 def _read(path: Path) -> bytes:

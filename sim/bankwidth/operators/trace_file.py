@@ -7,17 +7,16 @@ described for users in traces/README.md; a change that old readers would misread
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bankwidth.errors import OutputError, TraceError, did_you_mean
+from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators.base import Operator
 from bankwidth.operators.codec import JsonObject, check_keys, decode, encode, parse_object
 from bankwidth.operators.kinds import KINDS
-from bankwidth.operators.textfile import read_text
+from bankwidth.operators.textfile import read_text, write_text
 from bankwidth.operators.trace import Block, Trace, graph_problem
 
 FORMAT: Final = "bankwidth-trace"
@@ -31,14 +30,7 @@ def write_trace(trace: Trace, path: str | Path) -> None:
     Raises OutputError when the file cannot be written, TraceError for a `meta` value that JSON
     cannot hold.
     """
-    path = Path(path)
-    data = "".join(f"{line}\n" for line in trace_lines(trace)).encode()
-    if path.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_text(Path(path), "".join(f"{line}\n" for line in trace_lines(trace)))
 
 
 def read_trace(path: str | Path) -> Trace:

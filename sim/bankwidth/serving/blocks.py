@@ -34,10 +34,6 @@ class Paging:
         """Blocks of a sequence with so many tokens in the cache."""
         return self.state_blocks + (-(-tokens // self.block_tokens) if self.has_tokens else 0)
 
-    def token_blocks(self, tokens: int) -> int:
-        """The same, without those of its state."""
-        return self.blocks_of(tokens) - self.state_blocks
-
 
 def paging_of(room: Room, options: ServingSpec) -> Paging:
     """Blocks that a machine has. Raises MappingError where it has not even one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from bankwidth.errors import OutputError, TraceError, did_you_mean
+from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators.formats.base import (
     Format,
     Head,
@@ -24,6 +24,7 @@ from bankwidth.operators.formats.kineto import KINETO
 from bankwidth.operators.formats.native import NATIVE
 from bankwidth.operators.formats.onnx_import import ONNX
 from bankwidth.operators.formats.perfetto import PERFETTO
+from bankwidth.operators.textfile import check_free
 from bankwidth.operators.trace import Trace
 
 __all__ = [
@@ -87,8 +88,7 @@ def export_trace(
     found = _by_name(format, "write") if format else _by_suffix(path)
     if found.write is None:
         raise TraceError(f"{path}: {found.name} files can be read, not written")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists; --force overwrites it")
+    check_free(path, force=force)
     return found.write(trace, path)
 
 

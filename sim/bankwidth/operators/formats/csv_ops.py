@@ -9,7 +9,6 @@ are one block, repeated as often. Fields without a column are as `operators/tabl
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
-from bankwidth.errors import OutputError, TraceError, did_you_mean
+from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators.attention import Attention
 from bankwidth.operators.base import OUTSIDE, Operator
 from bankwidth.operators.codec import decode, encode
@@ -30,7 +29,7 @@ from bankwidth.operators.kinds import KINDS
 from bankwidth.operators.movement import Collective
 from bankwidth.operators.row import Row
 from bankwidth.operators.table import MAX_PROBLEMS, OPERATOR_NAMES, operator_from_row
-from bankwidth.operators.textfile import read_text
+from bankwidth.operators.textfile import read_text, write_text
 from bankwidth.operators.trace import Block, Trace
 from bankwidth.operators.vector import Elementwise, Norm
 
@@ -75,13 +74,7 @@ def write_csv(trace: Trace, path: Path) -> tuple[str, ...]:
 
     Raises OutputError when the file cannot be written.
     """
-    data = table_text(trace).encode()
-    if path.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_text(path, table_text(trace))
     return _LOST_OUT
 
 

@@ -7,7 +7,6 @@ were. Operators that such a table has no row for, or would read as another one, 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import statistics
 from collections import Counter
@@ -16,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bankwidth.errors import OutputError, TraceError
+from bankwidth.errors import TraceError
 from bankwidth.operators.base import OUTSIDE, Operator
 from bankwidth.operators.formats.base import Imported, Measured
 from bankwidth.operators.formats.csv_ops import cells, table_name
 from bankwidth.operators.table import OPERATOR_NAMES, operator_from_row
+from bankwidth.operators.textfile import check_free, write_text
 
 LATENCY: Final = "latency_ns"
 
@@ -40,14 +40,9 @@ def write_measured(imported: Imported, path: str | Path, *, force: bool = False)
     `force`) or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists; --force overwrites it")
+    check_free(path, force=force)
     text, lost = measured_table(imported)
-    data = gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode()
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_text(path, text)
     return lost
 
 

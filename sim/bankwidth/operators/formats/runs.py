@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bankwidth.errors import OutputError, TraceError, did_you_mean
+from bankwidth.errors import TraceError, did_you_mean
 from bankwidth.operators.formats.chakra import CHAKRA, write_chakra
 from bankwidth.operators.formats.chrome import run_durations_ps, write_run_timeline
 from bankwidth.operators.formats.perfetto import PERFETTO, write_run_perfetto
+from bankwidth.operators.textfile import check_free
 from bankwidth.operators.trace import Trace
 
 _TIMELINES: Final[dict[str, Callable[[Path, Path], tuple[str, ...]]]] = {
@@ -32,7 +33,7 @@ def export_run(
         hint = did_you_mean(name, _TIMELINES)
         known = ", ".join(_TIMELINES)
         raise TraceError(f"a run's folder can be exported as {known}, not as {name!r}{hint}")
-    _check_free(path, force)
+    check_free(path, force=force)
     return _TIMELINES[name](Path(run), path)
 
 
@@ -47,10 +48,5 @@ def export_timed(
     if not path.name.endswith(CHAKRA.suffixes):
         names = " or ".join(CHAKRA.suffixes)
         raise TraceError(f"{path}: times of a run go into Chakra files, which end in {names}")
-    _check_free(path, force)
+    check_free(path, force=force)
     return write_chakra(trace, path, run_durations_ps(run, trace))
-
-
-def _check_free(path: Path, force: bool) -> None:
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists; --force overwrites it")
